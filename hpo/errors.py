@@ -1,0 +1,128 @@
+"""Every error that hpo raises on purpose.
+
+HpoError                      the one base: `except HpoError` catches all of ours
+├── InvalidSpecError          a study specification breaks a rule; one Problem a field. Mend it
+├── SpecFileError             the file of a specification can't be read or parsed
+├── StudyExistsError          a study of that name is there already. Choose another name, or delete the old one
+├── StudyNotFoundError        no study of that name
+├── TrialNotFoundError        the study has no trial of that number
+├── StudyNotDeletableError    the study is still at work
+├── InvalidPageError          a page size or a page token that can't be honoured
+├── LeaseHeldError            another driver is running this study. Retry when its lease has run out
+├── LeaseLostError            this driver's lease has run out and another holds it: stop; never retry
+├── StoreError                the database can't be reached or refuses. Retry later
+├── TrainableNotFoundError    the name of a trainable leads to no function
+├── PlacementError            the cluster can never hold the study's workers. Add nodes, or ask for less
+├── ClusterError              Ray can't be started, reached or stopped
+└── ServiceError              the hpo service can't be reached, or answered with an error (the client's)
+
+Messages give the value, the rule and the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class HpoError(Exception):
+    """Base of all errors that hpo raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One broken rule of a specification."""
+
+    pointer: str
+    """Where: a JSON pointer (RFC 6901) into the specification, such as `/parameters/lr/low`."""
+    detail: str
+    """What: the value and the rule that it breaks."""
+    hint: str
+    """The remedy."""
+
+    def __str__(self) -> str:
+        field = self.pointer.strip("/").replace("/", ".") or "the specification"
+        return f"{field}: {self.detail}; {self.hint}" if self.hint else f"{field}: {self.detail}"
+
+
+class InvalidSpecError(HpoError):
+    """A study specification breaks one or more rules; nothing was changed."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class SpecFileError(HpoError):
+    """The file of a specification can't be read or parsed."""
+
+
+class StudyExistsError(HpoError):
+    """A study of that name is there already."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"study {name!r} exists already, and names are unique; "
+            f"choose another name (--name), or delete the old study (hpo rm {name})"
+        )
+
+
+class StudyNotFoundError(HpoError):
+    """No study of that name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"no study is named {name!r}; `hpo ls` lists the studies")
+
+
+class TrialNotFoundError(HpoError):
+    """The study has no trial of that number."""
+
+    def __init__(self, study: str, number: int) -> None:
+        self.study, self.number = study, number
+        super().__init__(f"study {study!r} has no trial {number}; `hpo trials {study}` lists its trials")
+
+
+class StudyNotDeletableError(HpoError):
+    """The study is still at work, so its rows are needed."""
+
+
+class InvalidPageError(HpoError):
+    """A page size out of range, or a page token that this list did not give."""
+
+
+class LeaseHeldError(HpoError):
+    """Another driver holds the study; its holder may be retried once the lease has run out."""
+
+
+class LeaseLostError(HpoError):
+    """The lease has run out or been taken over: its holder must stop and must not retry."""
+
+
+class StoreError(HpoError):
+    """The database can't be reached, is of another schema, or refuses; may be retried."""
+
+
+class TrainableNotFoundError(HpoError):
+    """The name of a trainable leads to no function."""
+
+
+class PlacementError(HpoError):
+    """The cluster can never hold the study's workers."""
+
+
+class ClusterError(HpoError):
+    """Ray can't be started, reached or stopped."""
+
+
+class ServiceError(HpoError):
+    """The hpo service can't be reached, or answered with an error.
+
+    `status` is the HTTP status, or None where no answer came; `problems` are the fields at fault.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, problems: Iterable[Problem] = ()) -> None:
+        self.status = status
+        self.problems = tuple(problems)
+        super().__init__(message)

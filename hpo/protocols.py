@@ -1,0 +1,249 @@
+"""The seams of the house: who searches, who stops, who remembers, and what a trial may ask for.
+
+Each protocol has one conformance suite under `tests/conformance/` that runs over all of its implementations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal, Protocol, TypeVar
+
+from hpo.spec import StudySpec
+from hpo.trial import (
+    Checkpoint,
+    Decision,
+    Event,
+    Lease,
+    Measurement,
+    Metrics,
+    Params,
+    Row,
+    Study,
+    StudyCounts,
+    StudyState,
+    Trial,
+    TrialState,
+)
+
+T = TypeVar("T")
+
+
+class Searcher(Protocol):
+    """Proposes configurations.
+
+    Its state is a function of (seed, the calls so far in their order): two searchers that were built from the
+    same specification and got the same calls propose the same. It draws from no global random state.
+    """
+
+    def suggest(self, number: int) -> Params | None:
+        """The configuration of trial `number` (rising from 0), or None when the space is exhausted.
+
+        Never blocks, and never proposes what the space doesn't contain.
+        """
+
+    def observe(self, measurement: Measurement) -> None:
+        """A report of a trial that was suggested. Reports of one trial come with rising steps."""
+
+    def complete(self, trial: Trial) -> None:
+        """A trial came to its end: `trial.state` is final; `trial.value` is None if it never reported.
+
+        Comes exactly once a trial, also for failed ones.
+        """
+
+
+class Scheduler(Protocol):
+    """Says for how long a trial runs. As the searcher, a function of (seed, the calls so far)."""
+
+    def decide(self, measurement: Measurement) -> Decision:
+        """What the trial does after this report; the decision's reason is written for people.
+
+        Reports of one trial come with rising steps, but may skip some.
+        """
+
+    def complete(self, trial: Trial) -> None:
+        """A trial came to its end, for whatever reason. Comes exactly once a trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list. `next_page_token` is opaque; None on the last page."""
+
+    items: Sequence[T]
+    next_page_token: str | None = None
+
+
+MAX_PAGE_SIZE = 1000
+
+
+class Store(Protocol):
+    """Remembers studies: the truth.
+
+    Safe to use from several threads and several processes. What it returns are snapshots. Lists come in pages
+    of at most MAX_PAGE_SIZE (InvalidPageError for another size, or a token that the list did not give).
+    Any method raises StoreError when the database can't be reached. Unknown names raise StudyNotFoundError.
+    """
+
+    # -- studies ------------------------------------------------------------------------------------------
+    def create_study(self, spec: StudySpec, *, package: str | None = None) -> Study:
+        """A new queued study, with its event study.created. Raises StudyExistsError; then nothing changes."""
+
+    def study(self, name: str) -> Study: ...
+
+    def studies(
+        self, *, state: StudyState | None = None, page_size: int = 100, page_token: str | None = None
+    ) -> Page[Study]:
+        """Newest first (by creation, then by name descending)."""
+
+    def set_study_state(
+        self,
+        name: str,
+        state: StudyState,
+        *,
+        message: str | None = None,
+        job: str | None = None,
+        lease: Lease | None = None,
+    ) -> Study:
+        """Move a study on, with its event study.<state>; sets started_at at the first running and ended_at at a
+        final state; `job` and `message` replace the old ones where given. A final state stays: then nothing
+        changes, and the study is returned as it is. The same state again changes at most message and job,
+        without an event. With a lease, raises LeaseLostError if it is not the current one.
+        """
+
+    def new_attempt(self, name: str, *, job_prefix: str) -> Study:
+        """Count one more driver attempt and set the study's job to `{job_prefix}-{attempt}`; state becomes
+        starting; event job.submitted. Atomic: two callers get two attempts."""
+
+    def delete_study(self, name: str) -> None:
+        """Remove a study that is final, with all its rows, or raise StudyNotDeletableError."""
+
+    # -- leases: one driver a study -----------------------------------------------------------------------
+    def claim(self, name: str, *, holder: str, lease_seconds: float) -> Lease:
+        """The sole right to write the study's rows. Raises LeaseHeldError while another's lease runs."""
+
+    def renew(self, lease: Lease, *, lease_seconds: float) -> Lease:
+        """The same token with a later end. Raises LeaseLostError if another has claimed since."""
+
+    def release(self, lease: Lease) -> None:
+        """Give the study back; harmless if the lease is lost already."""
+
+    # -- rows, written by the driver ----------------------------------------------------------------------
+    def write(self, lease: Lease, rows: Sequence[Row]) -> None:
+        """Write all rows or none, in their order. Raises LeaseLostError if the lease is not the current one.
+
+        A Trial replaces the one of the same number (its created_at stays). A Measurement, Decision or Checkpoint
+        whose key (trial, generation, step) is stored already is dropped: each counts once, the first one stays.
+        Events get their ids here. Rows of another study than the lease's raise ValueError.
+        """
+
+    def forget_checkpoints(self, lease: Lease, paths: Sequence[str]) -> None:
+        """Drop the rows of checkpoints whose folders were removed. Unknown paths are ignored."""
+
+    # -- reading ------------------------------------------------------------------------------------------
+    def trial(self, study: str, number: int) -> Trial:
+        """Raises TrialNotFoundError."""
+
+    def trials(
+        self,
+        study: str,
+        *,
+        state: TrialState | None = None,
+        order_by: Literal["number", "value"] = "number",
+        page_size: int = 100,
+        page_token: str | None = None,
+    ) -> Page[Trial]:
+        """By number, or best value first (trials without a value last; ties by number). Best means in the direction
+        of the study's first objective."""
+
+    def measurements(
+        self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
+    ) -> Page[Measurement]:
+        """In the order in which they were recorded."""
+
+    def decisions(
+        self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
+    ) -> Page[Decision]:
+        """In the order in which they were recorded."""
+
+    def checkpoints(self, study: str, *, trial: int | None = None) -> Sequence[Checkpoint]:
+        """In the order in which they were recorded."""
+
+    def events(self, study: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
+        """Events with an id above `after`, rising, at most `limit`.
+
+        An id is visible only when all smaller ids of the study are: a reader that goes on from the last id it saw
+        misses none.
+        """
+
+    def counts(self, study: str) -> StudyCounts: ...
+
+    # -- upkeep -------------------------------------------------------------------------------------------
+    def ping(self) -> None:
+        """Raises StoreError unless the database answers and has the schema that this version needs."""
+
+    def close(self) -> None: ...
+
+
+class TrialContext(Protocol):
+    """What a trainable gets beside its parameters. It is the same in one process, without Ray, and on N workers.
+
+    ```python
+    def train(params, trial):
+        model, start = fresh(params), 0
+        if trial.resume:
+            start = load(model, trial.resume / "model.pt")
+        for step in range(start + 1, trial.max_steps + 1):
+            loss = one_epoch(model)
+            trial.report(step, {"loss": loss}, checkpoint=lambda folder: save(model, folder / "model.pt"))
+    ```
+    """
+
+    @property
+    def number(self) -> int:
+        """The trial's number within the study, from 0."""
+
+    @property
+    def seed(self) -> int:
+        """For the trial's own randomness: a function of the study's seed and the trial's number."""
+
+    @property
+    def max_steps(self) -> int:
+        """The last step that the budget gives a trial."""
+
+    @property
+    def resume(self) -> Path | None:
+        """A checkpoint folder of this trial to go on from."""
+
+    @property
+    def inherit(self) -> Path | None:
+        """A parent's checkpoint folder to start from."""
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def world_size(self) -> int: ...
+
+    @property
+    def device(self) -> str:
+        """`cpu`, or `cuda:0` and the like."""
+
+    @property
+    def workdir(self) -> Path:
+        """A scratch folder, this worker's own for this trial."""
+
+    def report(self, step: int, metrics: Metrics, checkpoint: Callable[[Path], None] | None = None) -> None:
+        """Hand over the metrics of `step` (from 1, rising) and wait for the decision.
+
+        All ranks call it at the same steps; rank 0's metrics count. `checkpoint(folder)` is called on rank 0 only
+        and writes its files into an empty folder. Raises TrialStopped, a BaseException, when the trial is over: let
+        it pass.
+        """
+
+
+class TrialStopped(BaseException):
+    """The trial was stopped, or has had its steps; leave the trainable."""
+
+
+Trainable = Callable[[Params, TrialContext], None]

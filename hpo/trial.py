@@ -1,0 +1,203 @@
+"""What happens in a study, as frozen values: what the store keeps and every room passes on.
+
+Times are seconds since the epoch, UTC. A step is the trainable's own unit (an epoch, say) and counts from 1.
+A trial's generation counts the lives of its weights: 0 at first, one more whenever it goes on from other ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hpo.spec import ParamValue, StudySpec
+
+Params = Mapping[str, ParamValue]
+Metrics = Mapping[str, float]
+
+
+class StudyState(StrEnum):
+    """queued → starting → running ⇄ paused → succeeded | failed | cancelled."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (StudyState.SUCCEEDED, StudyState.FAILED, StudyState.CANCELLED)
+
+
+class TrialState(StrEnum):
+    """pending → running ⇄ paused → completed | stopped (by the scheduler: an answer, no error) | failed."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (TrialState.COMPLETED, TrialState.STOPPED, TrialState.FAILED)
+
+
+class FailureCause(StrEnum):
+    """Why a trial failed."""
+
+    ERROR = "error"
+    OUT_OF_MEMORY = "out_of_memory"
+    PREEMPTED = "preempted"
+    """Its workers were lost more often than the study's retry rule allows."""
+    INFEASIBLE = "infeasible"
+    NO_METRIC = "no_metric"
+    """It reported without the objective's metric, or ended without a report."""
+    NON_FINITE = "non_finite"
+    """The objective's metric was NaN or infinite."""
+
+
+class Action(StrEnum):
+    """What a trial does after a report."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+    COMPLETE = "complete"
+    """It has had all the steps that the budget gives a trial."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One configuration and what became of it."""
+
+    study: str
+    number: int
+    """Counts from 0 within the study."""
+    params: Params
+    state: TrialState = TrialState.PENDING
+    generation: int = 0
+    parent: int | None = None
+    """The trial whose weights this one took over, if any."""
+    step: int = 0
+    """The last step reported; 0 before the first report."""
+    value: float | None = None
+    """The objective's metric at the trial's best step so far (best in the objective's direction)."""
+    value_step: int | None = None
+    """The step of `value`."""
+    cause: FailureCause | None = None
+    message: str | None = None
+    """Why it was stopped, or how it failed, for people."""
+    created_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What a trial reported at one step. Counted once: (study, trial, generation, step) is its key."""
+
+    study: str
+    trial: int
+    generation: int = 0
+    step: int
+    metrics: Metrics
+    recorded_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the scheduler answered to one measurement, and why. One a measurement."""
+
+    study: str
+    trial: int
+    generation: int = 0
+    step: int
+    action: Action
+    reason: str = ""
+    """For people: `rung 2: 61.2 is worse than the cutoff 58.4 (7 trials seen)`."""
+    rung: int | None = None
+    """The rung's step, where the report fell on a rung."""
+    cutoff: float | None = None
+    """What the rung demanded of the metric."""
+    recorded_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A folder that a trial can go on from."""
+
+    study: str
+    trial: int
+    generation: int = 0
+    step: int
+    path: str
+    size_bytes: int
+    recorded_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A line of a study's history, in the order of `id` (rising, unique in the store; 0 until it is stored).
+
+    Kinds: study.created, study.starting, study.running, study.succeeded, study.failed, study.cancelled,
+    trial.started, trial.reported, trial.stopped, trial.completed, trial.failed, trial.requeued,
+    incumbent.changed, job.submitted.
+    """
+
+    study: str
+    kind: str
+    trial: int | None = None
+    data: Mapping[str, object] = field(default_factory=dict)
+    """JSON values only."""
+    recorded_at: float
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A specification and where its search stands."""
+
+    name: str
+    spec: StudySpec
+    state: StudyState = StudyState.QUEUED
+    message: str | None = None
+    """Why it failed, for people."""
+    package: str | None = None
+    """`sha256:…` of the uploaded working directory that holds the trainable, if any."""
+    attempt: int = 0
+    """How many drivers were started for it."""
+    job: str | None = None
+    """The Ray job that runs it, if any."""
+    version: int = 1
+    """One more with every change; the ETag."""
+    created_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyCounts:
+    """How many trials of a study are in each state, and what it has spent."""
+
+    trials: Mapping[TrialState, int]
+    steps: int
+    """Measurements recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to write a study's rows, until `expires_at`. `token` rises with every claim, so that the writes
+    of a driver whose lease was taken over are refused (fencing)."""
+
+    study: str
+    holder: str
+    token: int
+    expires_at: float
+
+
+Row = Trial | Measurement | Decision | Checkpoint | Event
+"""What a driver writes."""
