@@ -6,6 +6,7 @@ A trial's generation counts the lives of its weights: 0 at first, one more whene
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -144,7 +145,7 @@ class Event:
     """A line of a study's history, in the order of `id` (rising, unique in the store; 0 until it is stored).
 
     Kinds: study.created, study.starting, study.running, study.succeeded, study.failed, study.cancelled,
-    trial.started, trial.reported, trial.stopped, trial.completed, trial.failed, trial.requeued,
+    study.placed, trial.created, trial.started, trial.reported, trial.stopped, trial.completed, trial.failed,
     incumbent.changed, job.submitted.
     """
 
@@ -201,3 +202,9 @@ class Lease:
 
 Row = Trial | Measurement | Decision | Checkpoint | Event
 """What a driver writes."""
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """The seed of a trial's own randomness, in [0, 2^63): a function of the study's seed and the trial's number."""
+    digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

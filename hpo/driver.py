@@ -1,0 +1,109 @@
+"""`python -m hpo.driver STUDY`: claim a study, run it on the cluster at hand, release it.
+
+It is what a Ray job of the service runs. It reads HPO_DATABASE_URL and HPO_STORAGE from its environment (the address
+of a database may hold a password, so it is no argument). Exit codes: 0 the study succeeded, 1 it failed, 2 it can not
+be run, 3 another driver holds it, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from hpo.errors import HpoError, LeaseHeldError, LeaseLostError
+from hpo.protocols import Store
+from hpo.store import open_store
+from hpo.trial import Study, StudyState
+
+log = logging.getLogger("hpo.driver")
+
+LEASE_SECONDS = 30.0
+
+
+def drive(store: Store, name: str, storage: Path, *, interrupted: Callable[[], bool] = lambda: False) -> Study:
+    """Run the queued or starting study `name` to its end; the study as it is then.
+
+    This process must be connected to a Ray cluster. Errors in the study itself (it fails to be placed, all trials
+    fail) end in its state and message; raises LeaseHeldError where another driver is at it, and LeaseLostError when
+    another has taken over on the way.
+    """
+    from hpo.engine.run import run_study  # imports ray.tune: a second
+
+    study = store.study(name)
+    if study.state.is_final:
+        return study
+    lease = store.claim(name, holder=f"{socket.gethostname()}:{os.getpid()}", lease_seconds=LEASE_SECONDS)
+    try:
+        if study.state is StudyState.RUNNING:
+            message = (
+                f"driver {study.attempt} ended in mid-study, and a study can't be resumed yet; submit it again"
+            )
+            return store.set_study_state(name, StudyState.FAILED, message=message, lease=lease)
+        store.set_study_state(name, StudyState.RUNNING, lease=lease)
+        try:
+            outcome = run_study(study.spec, store, lease, storage / name, interrupted=interrupted)
+        except HpoError as error:
+            return store.set_study_state(name, StudyState.FAILED, message=str(error), lease=lease)
+        except Exception as error:
+            store.set_study_state(name, StudyState.FAILED, message=f"{type(error).__name__}: {error}", lease=lease)
+            raise
+        if outcome.taken_over:
+            raise LeaseLostError(f"study {name!r}: another driver has taken over; this one has stopped")
+        state, message = StudyState.SUCCEEDED, outcome.reason
+        if interrupted():
+            state = StudyState.CANCELLED
+        elif outcome.error or outcome.best is None:
+            state, message = StudyState.FAILED, outcome.error or "no trial has reported the objective"
+        return store.set_study_state(name, state, message=message, lease=lease)
+    finally:
+        store.release(lease)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hpo.driver", description="Run one stored study on Ray.")
+    parser.add_argument("study", help="the study's name; it must be in the store")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the study ends in order, through `interrupted`
+    try:
+        url, storage = os.environ["HPO_DATABASE_URL"], Path(os.environ["HPO_STORAGE"])
+    except KeyError as error:
+        print(
+            f"error: {error.args[0]} is not set; the driver needs HPO_DATABASE_URL and HPO_STORAGE", file=sys.stderr
+        )
+        return 2
+    import ray
+
+    try:
+        store = open_store(url)
+        try:
+            ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=True)
+            study = drive(store, options.study, storage, interrupted=stop.is_set)
+        finally:
+            ray.shutdown()
+            store.close()
+    except LeaseHeldError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    except HpoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"study {study.name}: {study.state}" + (f" ({study.message})" if study.message else ""))
+    if study.state is StudyState.CANCELLED:
+        return 130
+    return 0 if study.state is StudyState.SUCCEEDED else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

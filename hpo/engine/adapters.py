@@ -1,0 +1,148 @@
+"""Our searcher and scheduler as Ray Tune sees them: two thin adapters over one Ledger.
+
+Ray's searcher and scheduler interfaces are DeveloperAPIs; a contract test pins what is used of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher as TuneSearcher
+
+from hpo.engine.conductor import Report
+from hpo.engine.ledger import Ledger
+from hpo.spec import ParamValue
+from hpo.trial import Action, FailureCause
+
+_live: dict[int, Any] = {}
+_keys = itertools.count()
+
+
+def _lookup(key: int) -> Any:
+    return _live.get(key)
+
+
+class _Unpicklable:
+    """Tuner pickles the searcher and the scheduler to its folder, to restore them some day. Ours are never restored
+    (the store is the truth), and hold threads and connections: a pickle of one is a handle to the live object."""
+
+    def __init__(self) -> None:
+        self._key = next(_keys)
+        _live[self._key] = self
+
+    def __reduce__(self) -> tuple[Callable[[int], Any], tuple[int]]:
+        return _lookup, (self._key,)
+
+    def forget(self) -> None:
+        """Let the object be collected; to be called when Tune has ended."""
+        _live.pop(self._key, None)
+
+
+class SearchAdapter(_Unpicklable, TuneSearcher):
+    """Hands the Ledger's next trial to Tune."""
+
+    def __init__(self, ledger: Ledger, fixed: dict[str, ParamValue]) -> None:
+        _Unpicklable.__init__(self)
+        TuneSearcher.__init__(self)
+        self._ledger, self._fixed = ledger, fixed
+
+    def suggest(self, trial_id: str) -> Any:
+        started = self._ledger.start()
+        if started is None:
+            return TuneSearcher.FINISHED
+        number, params = started
+        return {"trial": number, "params": {**self._fixed, **params}}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the Ledger has told the searcher."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing, see _Unpicklable."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, see _Unpicklable."""
+
+
+class ScheduleAdapter(_Unpicklable, TrialScheduler):
+    """Brings every report to the Ledger and its decision to Tune and to the workers."""
+
+    def __init__(self, ledger: Ledger, cancel: Callable[[int], None], poll: Callable[[], None]) -> None:
+        _Unpicklable.__init__(self)
+        TrialScheduler.__init__(self)
+        self._ledger, self._cancel, self._poll = ledger, cancel, poll
+        self._trials: dict[int, TuneTrial] = {}
+        self._jobs: dict[int, int] = {}
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        return True
+
+    def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
+        self._trials[trial.config["trial"]] = trial
+
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> Any:
+        report: Report = result["report"]
+        number = trial.config["trial"]
+        self._jobs[number] = result["job"]
+        saved = report.checkpoint
+        action = self._ledger.report(
+            number,
+            report.step,
+            report.metrics,
+            checkpoint=(saved.path, saved.size_bytes) if saved else None,
+            began_at=result["began_at"],
+            group=report.group,
+            requeued=report.requeued,
+        )
+        if action is Action.CONTINUE:
+            return TrialScheduler.CONTINUE
+        self._cancel(result["job"])  # at once: Tune's own stop reaches the worker only with the next trial
+        return TrialScheduler.STOP
+
+    def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
+        # Tune calls this on each turn of its loop, also when no report comes: the place to end what is over.
+        self._poll()
+        if self._ledger.is_over:
+            for number in self._ledger.live:
+                self._end(tune_controller, number)
+            return None
+        for trial in tune_controller.get_live_trials():
+            if trial.status == TuneTrial.PENDING:
+                return trial
+        return None
+
+    def _end(self, tune_controller: Any, number: int) -> None:
+        trial = self._trials.get(number)
+        if trial is None or trial.is_finished():
+            return
+        tune_controller.stop_trial(trial)
+        if number in self._jobs:
+            self._cancel(self._jobs[number])
+
+    def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
+        number = trial.config["trial"]
+        cause = result.get("cause")
+        if cause is not None:
+            self._ledger.failed(number, FailureCause(cause), result.get("message") or "")
+        else:
+            self._ledger.returned(number)
+        self._forget(number)
+
+    def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
+        number = trial.config["trial"]
+        if not trial.should_recover():
+            self._ledger.failed(number, FailureCause.PREEMPTED, "its lease was lost too often")
+            self._forget(number)
+
+    def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
+        self._forget(trial.config["trial"])
+
+    def _forget(self, number: int) -> None:
+        self._trials.pop(number, None)
+        self._jobs.pop(number, None)
+
+    def debug_string(self) -> str:
+        return "hpo"

@@ -1,0 +1,118 @@
+"""Warm worker groups: Ray Train runs that serve trial after trial, owned by the driver.
+
+Ray's documented way starts a new TorchTrainer in every trial, which costs its start each time. Here K threads of
+the driver run one `TorchTrainer.fit()` each for the length of the study. Their owner is the driver's process: if it
+dies in whatever way, Ray ends them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from hpo.engine import worker
+from hpo.engine.conductor import Conductor
+from hpo.errors import ClusterError, TrainableNotFoundError
+from hpo.spec import StudySpec
+
+log = logging.getLogger(__name__)
+
+MAX_RENEWALS = 1000
+"""How often a group may come back in a study. Finite, so that a group that dies at every start ends some day."""
+STRAGGLER_SECONDS = 60.0
+"""How long the study waits for the other groups once the first is ready."""
+START_TIMEOUT_SECONDS = 600.0
+
+
+class WorkerGroups:
+    """K groups of `spec.resources.workers` workers and their Conductor. Use as a context manager."""
+
+    def __init__(self, spec: StudySpec, *, groups: int, storage: Path) -> None:
+        self.spec, self.size = spec, groups
+        self._storage = storage
+        remote = ray.remote(num_cpus=0, max_concurrency=10_000)(Conductor)
+        self.conductor: Any = remote.remote(world_size=spec.resources.workers, max_losses=spec.retry.lost_workers)
+        self._errors: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._fit, args=(group,), name=f"hpo-group-{group}", daemon=True)
+            for group in range(groups)
+        ]
+
+    def __enter__(self) -> WorkerGroups:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            ray.get(self.conductor.close.remote())
+        except ray.exceptions.RayError as cause:
+            log.warning("the conductor is gone already: %s", cause)
+        for thread in self._threads:
+            thread.join(timeout=30)
+        ray.kill(self.conductor)  # workers still at a step learn by its death that the study is over
+
+    def wait_ready(self) -> int:
+        """Wait for the groups' workers to have started and imported the trainable; how many groups are ready.
+
+        Raises TrainableNotFoundError if they can't import it, ClusterError if no group starts.
+        """
+        first: float | None = None
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while True:
+            ready, error = ray.get(self.conductor.ready_groups.remote())
+            if error is not None:
+                raise TrainableNotFoundError(f"the workers can't load {self.spec.trainable!r}: {error}")
+            now = time.monotonic()
+            first = first or (now if ready else None)
+            if ready == self.size or (first and now - first > STRAGGLER_SECONDS):
+                return int(ready)
+            if not any(thread.is_alive() for thread in self._threads) or now > deadline:
+                why = "; ".join(self._errors) or f"not within {START_TIMEOUT_SECONDS:g} s"
+                raise ClusterError(f"no worker group could be started: {why}")
+            time.sleep(0.05)
+
+    def _fit(self, group: int) -> None:
+        resources = self.spec.resources
+        per_worker = {"CPU": resources.cpus_per_worker}
+        if resources.gpus_per_worker:
+            per_worker["GPU"] = resources.gpus_per_worker
+        trainer = TorchTrainer(
+            worker.serve,
+            train_loop_config={
+                "conductor": self.conductor,
+                "group": group,
+                "trainable": self.spec.trainable,
+                "seed": self.spec.seed,
+                "max_steps": self.spec.budget.steps_per_trial,
+                "threads": max(1, int(resources.cpus_per_worker)),
+                "trials_folder": str(self._storage / "trials"),
+            },
+            scaling_config=ScalingConfig(
+                num_workers=resources.workers,
+                use_gpu=resources.gpus_per_worker > 0,
+                resources_per_worker=per_worker,
+            ),
+            run_config=RunConfig(
+                # A name that was used before would bring back that run's old state.
+                name=f"{self.spec.name}-group-{group}-{uuid.uuid4().hex[:8]}",
+                storage_path=str(self._storage / "train"),
+                failure_config=FailureConfig(max_failures=MAX_RENEWALS, controller_failure_limit=3),
+            ),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:
+            self._errors.append(f"group {group}: {type(error).__name__}: {str(error)[:500]}")
+            log.error("worker group %d has ended: %s", group, error)

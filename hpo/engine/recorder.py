@@ -1,0 +1,107 @@
+"""Writes a study's rows in batches, under the driver's lease, from a thread of its own.
+
+Tune's loop never waits for the database. Rows are visible within FLUSH_SECONDS; a database that doesn't answer is
+tried again, and the rows wait in memory. The lease is renewed here too.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+
+from hpo.errors import LeaseLostError, StoreError
+from hpo.protocols import Store
+from hpo.trial import Checkpoint, Lease, Row
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 0.2
+CLOSE_SECONDS = 60.0
+"""How long `close` goes on trying to write what is left."""
+
+
+class Recorder:
+    """Use as a context manager; `close` writes what is left. `lost` turns true when another driver took over."""
+
+    def __init__(self, store: Store, lease: Lease, *, lease_seconds: float = 30.0) -> None:
+        self._store, self._lease, self._lease_seconds = store, lease, lease_seconds
+        self._rows: list[Row] = []
+        self._dropped: list[Checkpoint] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._renewed_at = time.monotonic()
+        self.lost = False
+        self.error: str | None = None
+        """Why rows can't be written, if it is not the database's absence."""
+        self._thread = threading.Thread(target=self._run, name="hpo-recorder", daemon=True)
+
+    def __enter__(self) -> Recorder:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def lease(self) -> Lease:
+        return self._lease
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Take the rows; they are written in order, each call's rows in one transaction."""
+        with self._lock:
+            self._rows.extend(rows)
+
+    def drop(self, checkpoint: Checkpoint) -> None:
+        """Remove a checkpoint's folder, once all rows taken so far are written: one of them names its successor."""
+        with self._lock:
+            self._dropped.append(checkpoint)
+
+    def close(self) -> None:
+        """Write what is left and end the thread. Raises StoreError if the database stayed away."""
+        self._closing.set()
+        self._thread.join()
+        if self._rows and not self.lost:
+            raise StoreError(f"{len(self._rows)} rows could not be written within {CLOSE_SECONDS:g} s of the end")
+
+    def _run(self) -> None:
+        while not self._closing.wait(FLUSH_SECONDS):
+            self._tick()
+        give_up = time.monotonic() + CLOSE_SECONDS
+        while not self._tick() and not (self.lost or self.error) and time.monotonic() < give_up:
+            time.sleep(FLUSH_SECONDS)
+
+    def _tick(self) -> bool:
+        """Renew and flush; whether nothing is left to do."""
+        try:
+            if time.monotonic() - self._renewed_at > self._lease_seconds / 3:
+                self._lease = self._store.renew(self._lease, lease_seconds=self._lease_seconds)
+                self._renewed_at = time.monotonic()
+            self._flush()
+        except LeaseLostError as error:
+            self.lost = True
+            log.error("another driver has taken over: %s", error)
+        except StoreError as error:
+            log.warning("the store does not answer, %d rows wait: %s", len(self._rows), error)
+            return False
+        except Exception as error:  # a defect of ours: never go on training what isn't recorded
+            log.exception("rows can't be written")
+            self.error = f"rows can't be written: {error}"
+            return False
+        return True
+
+    def _flush(self) -> None:
+        with self._lock:
+            rows, dropped = list(self._rows), list(self._dropped)
+        if rows:
+            self._store.write(self._lease, rows)
+        with self._lock:
+            del self._rows[: len(rows)]
+        if dropped:  # the row first: a row never names a folder that is gone
+            self._store.forget_checkpoints(self._lease, [checkpoint.path for checkpoint in dropped])
+            for checkpoint in dropped:
+                shutil.rmtree(checkpoint.path, ignore_errors=True)
+        with self._lock:
+            del self._dropped[: len(dropped)]

@@ -1,0 +1,146 @@
+"""Run one study on the Ray cluster that this process is connected to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from ray import tune
+
+from hpo import registry
+from hpo.engine.adapters import ScheduleAdapter, SearchAdapter
+from hpo.engine.group import WorkerGroups
+from hpo.engine.lease import TrialLease
+from hpo.engine.ledger import Ledger
+from hpo.engine.placement import groups_that_fit
+from hpo.engine.recorder import Recorder
+from hpo.errors import HpoError
+from hpo.protocols import Store
+from hpo.spec import StudySpec
+from hpo.trial import Event, Lease, Trial
+
+log = logging.getLogger(__name__)
+
+LEASE_RESTARTS = 5
+"""How often Tune may start a trial's lease again. The lease trains nothing, so a restart costs no step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a study came to its end."""
+
+    best: Trial | None
+    reason: str | None
+    """Why it ended before its budget of trials was used, if it did."""
+    error: str | None
+    """Why it failed, if it did."""
+    taken_over: bool = False
+    """Another driver holds the lease now: write nothing more."""
+
+
+def plan_groups(spec: StudySpec) -> int:
+    """How many worker groups the cluster holds for this study. Raises PlacementError if none ever fits."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    at_most = min(spec.concurrency or spec.budget.trials, spec.budget.trials)
+    return groups_that_fit(spec.resources, nodes, at_most=at_most)
+
+
+def run_study(
+    spec: StudySpec, store: Store, lease: Lease, storage: Path, *, interrupted: Callable[[], bool] = lambda: False
+) -> Outcome:
+    """Search until the budget is used, the goal reached, or `interrupted` says so; write all to the store.
+
+    `storage` is the study's own folder, at the same path on all nodes. Raises PlacementError,
+    TrainableNotFoundError or ClusterError when it can't begin.
+    """
+    groups = plan_groups(spec)
+    with Recorder(store, lease) as recorder:
+        ledger = Ledger(
+            spec,
+            registry.searcher(spec),
+            registry.scheduler(spec),
+            write=recorder.write,
+            drop_checkpoint=recorder.drop,
+        )
+        with WorkerGroups(spec, groups=groups, storage=storage) as workers:
+
+            def watch_start() -> None:
+                # Beside Tune's own start, which takes seconds too.
+                try:
+                    placed = {"groups": workers.wait_ready(), "workers": spec.resources.workers}
+                except (HpoError, ray.exceptions.RayError) as error:
+                    ledger.error = ledger.error or str(error)
+                else:
+                    recorder.write(
+                        [Event(study=spec.name, kind="study.placed", data=placed, recorded_at=time.time())]
+                    )
+
+            threading.Thread(target=watch_start, name="hpo-start", daemon=True).start()
+            _tune(spec, ledger, workers, recorder, storage, interrupted)
+        if ledger.live:
+            ledger.stop_all(ledger.finish_reason or ledger.error or "the study was interrupted")
+    return Outcome(ledger.incumbent, ledger.finish_reason, ledger.error, recorder.lost)
+
+
+def _tune(
+    spec: StudySpec,
+    ledger: Ledger,
+    workers: WorkerGroups,
+    recorder: Recorder,
+    storage: Path,
+    interrupted: Callable[[], bool],
+) -> None:
+    def poll() -> None:
+        ledger.check_clock()
+        if ledger.is_over:
+            return
+        if recorder.lost:
+            ledger.error = "another driver has taken the study over"
+        elif recorder.error:
+            ledger.error = recorder.error
+        elif interrupted():
+            ledger.finish_reason = "the study was interrupted"
+
+    def cancel(job: int) -> None:
+        workers.conductor.cancel.remote(job)
+
+    search = SearchAdapter(ledger, dict(spec.fixed))
+    schedule = ScheduleAdapter(ledger, cancel, poll)
+    # The lease holds no CPU, which is all for the workers. Tune refuses an empty demand: a byte of memory it is.
+    demand = tune.PlacementGroupFactory([{"CPU": 0, "memory": 1}])
+    trainable = tune.with_resources(tune.with_parameters(TrialLease, conductor=workers.conductor), demand)
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the store keeps the results,
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)  # so Tune need not complain that it finds no files
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=search,
+            scheduler=schedule,
+            num_samples=spec.budget.trials,
+            max_concurrent_trials=workers.size,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name=f"tune-{_study_key(recorder)}",
+            storage_path=str(storage / "tune"),
+            failure_config=tune.FailureConfig(max_failures=LEASE_RESTARTS),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        search.forget()
+        schedule.forget()
+
+
+def _study_key(recorder: Recorder) -> str:
+    """A name for Tune's folder that no other attempt at this study has."""
+    return f"{recorder.lease.study}-{recorder.lease.token}"
