@@ -1,0 +1,31 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check clean
+.DELETE_ON_ERROR:
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+## demo: install, then search SeqGAN headline models on real news and show what came out
+demo: $(VENV)/.installed
+	$(BIN)/hpo demo
+
+## test: install, then all checks and all tests
+test: $(VENV)/.installed check
+	$(BIN)/python -m pytest
+
+## check: formatting, lint, types, import contracts
+check: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) .hpo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,94 @@
+"""What a trial is judged by. Suffixes as in generator.py."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+
+from models.seqgan.generator import Generator
+from models.text.characters import END, PAD, UNK
+from models.text.encoded import EncodedPairs
+
+
+class HeldOut(NamedTuple):
+    """Perplexity a character, and entropy in nats a character, on held-out pairs."""
+
+    perplexity: float
+    entropy: float
+
+
+@torch.no_grad()
+def held_out(generator: Generator, pairs: EncodedPairs, batch_size: int = 64) -> HeldOut:
+    """Score the real headlines under teacher forcing, in evaluation mode (the mode is restored).
+
+    Perplexity is exp(NLL / n): n counts every character of the headlines and each headline's `<end>` as
+    one more; the NLL is summed over the same. `<pad>` counts nowhere. A character that neither vocabulary
+    nor article holds is scored as `<unk>`.
+    Entropy is the mean over the same positions of the entropy of the next character's distribution.
+    """
+    training = generator.training
+    generator.eval()
+    log_prob = entropy = count = 0.0
+    for batch in pairs.batches(batch_size):
+        scores = generator(batch.articles_NS, batch.headlines_NT, with_entropy=True)
+        log_prob += float(scores.log_prob_BT.double().sum())
+        entropy += float(scores.entropy_BT.double().sum())
+        count += int(batch.headlines_NT.ne(PAD).sum())
+    generator.train(training)
+    return HeldOut(exp_or_inf(-log_prob / count), entropy / count)
+
+
+def unigram_perplexity(train: EncodedPairs, held: EncodedPairs, vocabulary: int) -> float:
+    """Perplexity a character of a model that only knows how often each character is in training headlines.
+
+    Counted as in `held_out`; add-one smoothing; a character outside the vocabulary is `<unk>`.
+    """
+    counts = torch.ones(vocabulary, dtype=torch.float64)
+    counts += torch.bincount(_shared_tokens(train, vocabulary), minlength=vocabulary)
+    counts[PAD] = 0
+    log_prob = (counts / counts.sum()).log()
+    return exp_or_inf(-float(log_prob[_shared_tokens(held, vocabulary)].mean()))
+
+
+def _shared_tokens(pairs: EncodedPairs, vocabulary: int) -> torch.Tensor:
+    tokens = pairs.headlines_NT[pairs.headlines_NT.ne(PAD)].cpu()
+    return tokens.masked_fill(tokens.ge(vocabulary), UNK)
+
+
+def unknown_share(pairs: EncodedPairs) -> float:
+    """The share of headline characters that neither vocabulary nor article holds."""
+    tokens = pairs.headlines_NT
+    return float(tokens.eq(UNK).sum() / (tokens.ne(PAD) & tokens.ne(END)).sum())
+
+
+def exp_or_inf(value: float) -> float:
+    """exp, but inf instead of an OverflowError, and nan for nan: a diverged model is reported as it is."""
+    return math.exp(value) if not value > 700 else math.inf
+
+
+def rouge_l(candidate: str, reference: str) -> float:
+    """ROUGE-L F1 in characters, in [0, 1]: the longest common subsequence (Lin 2004, eq. 5-7, beta = 1)."""
+    if not candidate or not reference:
+        return 0.0
+    row = [0] * (len(reference) + 1)
+    for character in candidate:
+        diagonal = 0
+        for j, other in enumerate(reference, start=1):
+            above = row[j]
+            row[j] = diagonal + 1 if character == other else max(above, row[j - 1])
+            diagonal = above
+    return 2 * row[-1] / (len(candidate) + len(reference))
+
+
+def distinct_n(texts: Iterable[str], n: int) -> float:
+    """Different character n-grams over all n-grams, in [0, 1]; 0 when there is none (Li et al. 2016)."""
+    counts = Counter(gram for text in texts for gram in _grams(text, n))
+    return len(counts) / counts.total() if counts else 0.0
+
+
+def _grams(text: str, n: int) -> Sequence[str]:
+    return [text[i : i + n] for i in range(len(text) - n + 1)]

@@ -1,0 +1,1 @@
+"""Headline/body pairs and the tokenizer that turns them into ids."""
