@@ -20,7 +20,7 @@ from pathlib import Path
 from hpo.errors import HpoError, LeaseHeldError, LeaseLostError
 from hpo.protocols import Store
 from hpo.store import open_store
-from hpo.trial import Study, StudyState
+from hpo.trial import Lease, Study, StudyState
 
 log = logging.getLogger("hpo.driver")
 
@@ -34,36 +34,43 @@ def drive(store: Store, name: str, storage: Path, *, interrupted: Callable[[], b
     fail) end in its state and message; raises LeaseHeldError where another driver is at it, and LeaseLostError when
     another has taken over on the way.
     """
-    from hpo.engine.run import run_study  # imports ray.tune: a second
-
     study = store.study(name)
     if study.state.is_final:
         return study
     lease = store.claim(name, holder=f"{socket.gethostname()}:{os.getpid()}", lease_seconds=LEASE_SECONDS)
     try:
         if study.state is StudyState.RUNNING:
-            message = (
-                f"driver {study.attempt} ended in mid-study, and a study can't be resumed yet; submit it again"
-            )
-            return store.set_study_state(name, StudyState.FAILED, message=message, lease=lease)
-        store.set_study_state(name, StudyState.RUNNING, lease=lease)
-        try:
-            outcome = run_study(study.spec, store, lease, storage / name, interrupted=interrupted)
-        except HpoError as error:
-            return store.set_study_state(name, StudyState.FAILED, message=str(error), lease=lease)
-        except Exception as error:
-            store.set_study_state(name, StudyState.FAILED, message=f"{type(error).__name__}: {error}", lease=lease)
-            raise
-        if outcome.taken_over:
-            raise LeaseLostError(f"study {name!r}: another driver has taken over; this one has stopped")
-        state, message = StudyState.SUCCEEDED, outcome.reason
-        if interrupted():
-            state = StudyState.CANCELLED
-        elif outcome.error or outcome.best is None:
-            state, message = StudyState.FAILED, outcome.error or "no trial has reported the objective"
+            state, message = StudyState.FAILED, f"driver {study.attempt} ended in mid-study; submit the study again"
+        else:
+            store.set_study_state(name, StudyState.RUNNING, lease=lease)
+            state, message = _run(store, lease, study, storage, interrupted)
         return store.set_study_state(name, state, message=message, lease=lease)
     finally:
         store.release(lease)
+
+
+def _run(
+    store: Store, lease: Lease, study: Study, storage: Path, interrupted: Callable[[], bool]
+) -> tuple[StudyState, str | None]:
+    """Run a claimed study; its final state and why."""
+    from hpo.engine.run import run_study  # imports ray.tune: a second
+
+    try:
+        outcome = run_study(study.spec, store, lease, storage / study.name, interrupted=interrupted)
+    except LeaseLostError:
+        raise
+    except HpoError as error:
+        return StudyState.FAILED, str(error)
+    except Exception as error:
+        log.exception("study %s has failed", study.name)
+        return StudyState.FAILED, f"{type(error).__name__}: {error}"
+    if outcome.taken_over:
+        raise LeaseLostError(f"study {study.name!r}: another driver has taken over; this one has stopped")
+    if interrupted():
+        return StudyState.CANCELLED, outcome.reason
+    if outcome.error or outcome.best is None:
+        return StudyState.FAILED, outcome.error or "no trial has reported the objective"
+    return StudyState.SUCCEEDED, outcome.reason
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,9 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         url, storage = os.environ["HPO_DATABASE_URL"], Path(os.environ["HPO_STORAGE"])
     except KeyError as error:
-        print(
-            f"error: {error.args[0]} is not set; the driver needs HPO_DATABASE_URL and HPO_STORAGE", file=sys.stderr
-        )
+        print(f"error: {error.args[0]} is not set; the driver needs HPO_DATABASE_URL and HPO_STORAGE", file=sys.stderr)
         return 2
     import ray
 

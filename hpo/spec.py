@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import difflib
 import re
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -20,6 +23,8 @@ MAX_TRIALS = 100_000
 MAX_STEPS_PER_TRIAL = 1_000_000
 MAX_CHOICES = 1_000
 MAX_PARAMETERS = 200
+MAX_INTEGER = 2**53
+"""Up to here JSON readers and the page keep every integer exact."""
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -33,6 +38,12 @@ def suggest(word: str, known: Any) -> str:
     """`did you mean …?`, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+@lru_cache(maxsize=4096)
+def exact(number: float) -> Fraction:
+    """The decimal that the user wrote: 0.1 is 1/10, so that 0.3 - 0.1 is 0.2."""
+    return Fraction(Decimal(repr(number)))
 
 
 class Table(BaseModel):
@@ -92,9 +103,7 @@ class BoolParameter(Table):
     type: Literal["bool"]
 
 
-Parameter = Annotated[
-    FloatParameter | IntParameter | CategoricalParameter | BoolParameter, Field(discriminator="type")
-]
+Parameter = Annotated[FloatParameter | IntParameter | CategoricalParameter | BoolParameter, Field(discriminator="type")]
 
 
 def _check_range(low: float, high: float, log: bool, step: float | None) -> None:
@@ -110,10 +119,23 @@ def _check_range(low: float, high: float, log: bool, step: float | None) -> None
         )  # fmt: skip
     if log and step is not None:
         raise _problem("step", f"step is {step} and log is true, but they exclude each other", "drop one")
-    if step is not None and step > high - low:
+    if isinstance(low, int) and max(abs(low), abs(high)) > MAX_INTEGER:
         raise _problem(
-            "step", f"step is {step}, but low and high are only {high - low} apart", "make the step smaller"
-        )
+            "low" if abs(low) > MAX_INTEGER else "high", f"the range is {low} to {high}, but integers stay within "
+            f"±{MAX_INTEGER} (2**53)", "choose a smaller range, or a float parameter",
+        )  # fmt: skip
+    if high - low == float("inf"):
+        raise _problem(
+            "high", f"low is {low} and high is {high}, which are too far apart for a float",
+            "choose a smaller range",
+        )  # fmt: skip
+    if step is not None and exact(high) - exact(low) > MAX_INTEGER * exact(step):
+        raise _problem(
+            "step", f"step is {step}, which gives more than {MAX_INTEGER} (2**53) values",
+            "make the step larger, or leave it out",
+        )  # fmt: skip
+    if step is not None and exact(step) > exact(high) - exact(low):
+        raise _problem("step", f"step is {step}, but low and high are only {high - low} apart", "make the step smaller")
 
 
 class Objective(Table):

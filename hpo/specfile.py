@@ -33,6 +33,15 @@ from hpo.spec import (
     suggest,
 )
 
+
+class _YamlLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, with the floats of YAML 1.2 and JSON: to 1.1, 1e-3 without a dot is text."""
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+\Z"), list("-+.0123456789")
+)
+
 _TAGS = frozenset({"float", "int", "categorical", "bool", "str"})
 
 
@@ -40,11 +49,12 @@ def _pointer(location: tuple[int | str, ...], data: Any) -> str:
     """The JSON pointer of a pydantic location, without the tags of unions that pydantic puts between the keys."""
     parts: list[str] = []
     for key in location:
-        if (isinstance(data, Mapping) and key in data) or (
-            isinstance(data, list | tuple) and isinstance(key, int) and key < len(data)
-        ):
+        inside = isinstance(data, Mapping) and key in data
+        if isinstance(data, list | tuple) and isinstance(key, int):
+            inside = key < len(data)
+        if inside:
             data = data[key]
-        elif key in _TAGS:
+        elif key in _TAGS or key == "[key]":  # pydantic's mark of a problem with the key itself
             continue
         parts.append(str(key).replace("~", "~0").replace("/", "~1"))
     return "".join(f"/{part}" for part in parts)
@@ -90,8 +100,35 @@ def _to_problem(error: ErrorDetails, data: Any) -> Problem:
         options = re.findall(r"'([^']*)'", expected)
         return Problem(pointer, f"{value!r} is not known", suggest(str(value), options) or f"one of {expected}")
     shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:77]}..."
+    if location[-1] in _TAGS:  # a value that no type of a union takes: the same problem once a type
+        return Problem(pointer, f"{shown} is neither text nor a finite number nor a boolean", "give one of these")
     message = error["msg"][0].lower() + error["msg"][1:]
-    return Problem(pointer, f"{shown}: {message}", "")
+    return Problem(pointer, f"{shown}: {message}", _remedy(kind, context))
+
+
+def _remedy(kind: str, context: Mapping[str, Any]) -> str:
+    """What to do about one of pydantic's own kinds of error."""
+    bounds = {"greater_than_equal": "ge", "greater_than": "gt", "less_than_equal": "le", "less_than": "lt"}
+    if kind in bounds:
+        way = "raise" if kind.startswith("greater") else "lower"
+        limit = context[bounds[kind]]
+        return f"{way} it to {limit}" if kind.endswith("equal") else f"{way} it past {limit}"
+    starts = {
+        "int": "give a whole number, without quotes",
+        "float": "give a number, without quotes",
+        "finite": "give a number that is neither NaN nor infinite",
+        "bool": "give true or false, without quotes",
+        "string_too_short": "give at least one character",
+        "string_too_long": "shorten it",
+        "string": "give text in quotes",
+        "too_short": "add what is missing",
+        "too_long": "leave some out",
+        "tuple": "give a list, such as [1, 2]",
+        "dict": "give a table of keys",
+        "model": "give a table of keys",
+        "invalid_key": "put the key in quotes",
+    }
+    return next((remedy for start, remedy in starts.items() if kind.startswith(start)), "correct the value")
 
 
 def parse(data: Any) -> StudySpec:
@@ -103,7 +140,11 @@ def parse(data: Any) -> StudySpec:
     try:
         return StudySpec.model_validate(data)
     except ValidationError as error:
-        problems = [_to_problem(details, data) for details in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        # pydantic counts only the good items of a list, so that a bad one can make the list too short as well.
+        lists = {each["loc"][:cut] for each in details for cut in range(len(each["loc"]))}
+        wanted = [each for each in details if each["type"] != "too_short" or each["loc"] not in lists]
+        problems = dict.fromkeys(_to_problem(each, data) for each in wanted)  # each once, in their order
         raise InvalidSpecError(problems) from None
 
 
@@ -112,9 +153,7 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SpecFileError(
-            f"{path}: no such file; give the path of a .toml, .yaml or .json specification"
-        ) from None
+        raise SpecFileError(f"{path}: no such file; give the path of a .toml, .yaml or .json specification") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecFileError(f"{path}: can't be read ({error}); give a UTF-8 text file") from None
     try:
@@ -122,13 +161,13 @@ def read_file(path: Path) -> dict[str, Any]:
             case ".toml":
                 data: Any = tomllib.loads(text)
             case ".yaml" | ".yml":
-                data = yaml.safe_load(text)
+                data = yaml.load(text, _YamlLoader)  # a SafeLoader
             case ".json":
                 data = json.loads(text)
             case suffix:
                 raise SpecFileError(f"{path}: {suffix or 'no suffix'} is not known; use .toml, .yaml or .json")
     except (tomllib.TOMLDecodeError, yaml.YAMLError, json.JSONDecodeError) as error:
-        raise SpecFileError(f"{path}: {error}") from None
+        raise SpecFileError(f"{path} is no valid {path.suffix[1:].upper()}: {error}; correct it there") from None
     if not isinstance(data, dict):
         raise SpecFileError(f"{path}: a specification is a table of keys, not {type(data).__name__}; see examples/")
     return data

@@ -6,13 +6,17 @@ workers run (in the job's working directory, or installed there).
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 
-from hpo.errors import TrainableNotFoundError
+from hpo.errors import InvalidSpecError, Problem, TrainableNotFoundError
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +27,19 @@ class BuiltIn:
     """`package.module:function`."""
     metrics: tuple[str, ...]
     """What it reports: an objective must be one of these."""
+    check: str
+    """`package.module:function` that checks (names of the parameters, constants) without loading torch; it raises
+    ValueError with the value, the rule and the remedy."""
+    paths: tuple[str, ...] = ()
+    """Constants that may name a file."""
 
 
 BUILT_IN: dict[str, BuiltIn] = {
     "headlines": BuiltIn(
         "models.seqgan.trial:train",
-        ("perplexity", "entropy", "train_loss", "phase", "reward", "seconds"),
+        ("perplexity", "entropy", "train_loss", "phase", "reward", "d_loss", "seconds"),
+        check="models.seqgan.preflight:check",
+        paths=("data",),
     ),
 }
 
@@ -38,6 +49,77 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 def is_target(name: str) -> bool:
     """Whether the name has the form `package.module:function`."""
     return _TARGET.fullmatch(name) is not None
+
+
+def preflight(
+    name: str, parameters: Iterable[str], fixed: Mapping[str, object], *, folder: Path | None = None
+) -> None:
+    """Check what can be known before a study starts, without loading the trainable itself.
+
+    One of ours checks its constants and data. For the user's own, the module must be found in `folder` (its working
+    directory) or installed here, and its source must define the function. Raises InvalidSpecError.
+    """
+    if name in BUILT_IN:
+        try:
+            load(BUILT_IN[name].check)(list(parameters), dict(fixed))
+        except ValueError as error:
+            raise InvalidSpecError([_located(str(error), parameters, fixed)]) from None
+        return
+    problem = _missing(name, folder)
+    if problem is not None:
+        raise InvalidSpecError([problem])
+
+
+def _located(message: str, parameters: Iterable[str], fixed: Mapping[str, object]) -> Problem:
+    """What a check complains of, at its field: the message opens with the field's name, or is about the data."""
+    name, _, rest = message.partition(": ")
+    if name in fixed:
+        return Problem(f"/fixed/{name}", rest, "")
+    if name in parameters:
+        return Problem(f"/parameters/{name}", rest, "")
+    return Problem("/fixed/data", message, "")
+
+
+def _missing(target: str, folder: Path | None) -> Problem | None:
+    """Why `package.module:function` can't be loaded, as far as its source tells; None if it can."""
+    module, _, function = target.partition(":")
+    places = [str(folder)] if folder is not None else []
+    source = None
+    search: list[str] | None = [*places, *sys.path]
+    for depth, part in enumerate(module.split(".")):
+        # The finder of sys.path, not importlib.util.find_spec, which would import the parent packages.
+        found = PathFinder.find_spec(".".join(module.split(".")[: depth + 1]), search)
+        if found is None:
+            where = f"in {folder} or installed here" if folder is not None else "installed here"
+            return Problem(
+                "/trainable",
+                f"{target!r}: there is no module {part!r} {where}",
+                "name the folder that holds it with --working-dir",
+            )
+        search = list(found.submodule_search_locations or [])
+        source = found.origin
+    if source is None or not source.endswith(".py"):
+        return None
+    try:
+        tree = ast.parse(Path(source).read_text(encoding="utf-8"), filename=source)
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        return Problem("/trainable", f"{target!r}: {source} can't be read as Python: {error}", "mend the file")
+    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    if function in _bound(tree):
+        return None
+    hint = f"it defines {', '.join(defined)}" if defined else "it defines no function"
+    return Problem("/trainable", f"{target!r}: {source} has no function {function!r}", hint)
+
+
+def _bound(tree: ast.Module) -> set[str]:
+    """Names that a module binds by import or assignment, at any depth."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+    return names
 
 
 def load(name: str) -> Callable[..., None]:

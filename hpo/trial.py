@@ -142,7 +142,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A line of a study's history, in the order of `id` (rising, unique in the store; 0 until it is stored).
+    """A line of a study's history, in the order of `id` (rising, unique within its study; 0 until it is stored).
 
     Kinds: study.created, study.starting, study.running, study.succeeded, study.failed, study.cancelled,
     study.placed, trial.created, trial.started, trial.reported, trial.stopped, trial.completed, trial.failed,

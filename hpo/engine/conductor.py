@@ -112,9 +112,7 @@ class _Group:
 class Conductor:
     """See the module's text. All methods are coroutines of one event loop: no locks beside `_changed`."""
 
-    def __init__(
-        self, *, world_size: int, max_losses: int, error_grace_seconds: float = ERROR_GRACE_SECONDS
-    ) -> None:
+    def __init__(self, *, world_size: int, max_losses: int, error_grace_seconds: float = ERROR_GRACE_SECONDS) -> None:
         self._world_size = world_size
         self._max_losses = max_losses
         self._grace = error_grace_seconds

@@ -78,10 +78,17 @@ class WorkerGroups:
             first = first or (now if ready else None)
             if ready == self.size or (first and now - first > STRAGGLER_SECONDS):
                 return int(ready)
-            if not any(thread.is_alive() for thread in self._threads) or now > deadline:
-                why = "; ".join(self._errors) or f"not within {START_TIMEOUT_SECONDS:g} s"
+            if (lost := self.all_lost) or now > deadline:
+                why = lost or f"not within {START_TIMEOUT_SECONDS:g} s"
                 raise ClusterError(f"no worker group could be started: {why}")
             time.sleep(0.05)
+
+    @property
+    def all_lost(self) -> str | None:
+        """Why no group is left, if none is."""
+        if any(thread.is_alive() for thread in self._threads):
+            return None
+        return "; ".join(self._errors) or "all worker groups have ended"
 
     def _fit(self, group: int) -> None:
         resources = self.spec.resources
@@ -97,7 +104,7 @@ class WorkerGroups:
                 "seed": self.spec.seed,
                 "max_steps": self.spec.budget.steps_per_trial,
                 "threads": max(1, int(resources.cpus_per_worker)),
-                "trials_folder": str(self._storage / "trials"),
+                "storage": str(self._storage),
             },
             scaling_config=ScalingConfig(
                 num_workers=resources.workers,

@@ -125,9 +125,7 @@ class Ledger:
         now = self._clock()
         live.trial = replace(live.trial, step=step, started_at=live.trial.started_at or began_at or now)
         self._steps += 1
-        measurement = Measurement(
-            study=self.spec.name, trial=number, step=step, metrics=dict(metrics), recorded_at=now
-        )
+        measurement = Measurement(study=self.spec.name, trial=number, step=step, metrics=dict(metrics), recorded_at=now)
         rows: list[Row] = [measurement]
         saved = None
         if checkpoint is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -68,6 +69,7 @@ def run_study(
             write=recorder.write,
             drop_checkpoint=recorder.drop,
         )
+        started = threading.Event()
         with WorkerGroups(spec, groups=groups, storage=storage) as workers:
 
             def watch_start() -> None:
@@ -77,12 +79,13 @@ def run_study(
                 except (HpoError, ray.exceptions.RayError) as error:
                     ledger.error = ledger.error or str(error)
                 else:
-                    recorder.write(
-                        [Event(study=spec.name, kind="study.placed", data=placed, recorded_at=time.time())]
-                    )
+                    started.set()
+                    recorder.write([Event(study=spec.name, kind="study.placed", data=placed, recorded_at=time.time())])
 
             threading.Thread(target=watch_start, name="hpo-start", daemon=True).start()
-            _tune(spec, ledger, workers, recorder, storage, interrupted)
+            _tune(spec, ledger, workers, recorder, started, storage, interrupted)
+        for scratch in ("tune", "train", "work"):  # of no use to anyone: the store is the memory
+            shutil.rmtree(storage / scratch, ignore_errors=True)
         if ledger.live:
             ledger.stop_all(ledger.finish_reason or ledger.error or "the study was interrupted")
     return Outcome(ledger.incumbent, ledger.finish_reason, ledger.error, recorder.lost)
@@ -93,6 +96,7 @@ def _tune(
     ledger: Ledger,
     workers: WorkerGroups,
     recorder: Recorder,
+    started: threading.Event,
     storage: Path,
     interrupted: Callable[[], bool],
 ) -> None:
@@ -104,6 +108,8 @@ def _tune(
             ledger.error = "another driver has taken the study over"
         elif recorder.error:
             ledger.error = recorder.error
+        elif started.is_set() and (lost := workers.all_lost):
+            ledger.error = f"no worker group is left: {lost}"
         elif interrupted():
             ledger.finish_reason = "the study was interrupted"
 

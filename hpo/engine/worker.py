@@ -52,7 +52,8 @@ class _Worker:
         self.trainable: str = config["trainable"]
         self.seed: int = config["seed"]
         self.max_steps: int = config["max_steps"]
-        self.trials_folder = Path(config["trials_folder"])
+        self.trials_folder = Path(config["storage"]) / "trials"
+        self.work_folder = Path(config["storage"]) / "work"
         self.rank, self.world_size = rank, world_size
         self.attempt = 0
 
@@ -66,12 +67,14 @@ class _Worker:
         attempt: int = ray.get(self.conductor.hello.remote(self.group, error)) if self.rank == 0 else 0
         gc.freeze()  # what is imported by now stays: collecting between trials need not look at it (0.1 s a time)
         self.attempt = broadcast_from_rank_zero(attempt) if self.world_size > 1 else attempt
+        if function is None:
+            return  # hello() has told why
         turn = 0
         while True:
             assignment: Assignment | None = ray.get(
                 self.conductor.next_assignment.remote(self.group, self.attempt, self.rank, turn)
             )
-            if assignment is None or function is None:
+            if assignment is None:
                 return
             turn = assignment.turn
             failure = self._train(function, assignment)
@@ -111,7 +114,9 @@ class _RemoteTrial:
         self.inherit: Path | None = None
         self.rank, self.world_size = worker.rank, worker.world_size
         self.device = str(ray.train.torch.get_device())
-        self.workdir = Path(tempfile.mkdtemp(prefix=f"hpo-trial-{assignment.trial}-"))
+        self.workdir = worker.work_folder / f"{assignment.trial:05d}-{worker.rank}"
+        shutil.rmtree(self.workdir, ignore_errors=True)  # a killed process leaves its own
+        self.workdir.mkdir(parents=True)
 
     def report(self, step: int, metrics: Metrics, checkpoint: Callable[[Path], None] | None = None) -> None:
         metrics = checked_report(step, metrics, after=self._last_step)

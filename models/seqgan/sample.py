@@ -19,9 +19,10 @@ from models.errors import ModelError
 from models.seqgan.checkpoint import load_checkpoint
 from models.seqgan.config import SeqGANConfig
 from models.seqgan.generator import Generator, Memory
-from models.seqgan.metrics import rouge_l
+from models.seqgan.metrics import rouge_l, unigram_perplexity
 from models.seqgan.randomness import keyed_generator
 from models.text.characters import BOS, END, PAD, UNK, CharacterTokenizer
+from models.text.encoded import EncodedPairs
 from models.text.pairs import load_pairs
 
 
@@ -124,6 +125,18 @@ def held_out_rows(
     return rows
 
 
+def unigram_yardstick(checkpoint_dir: Path, data: str | None = None) -> float:
+    """Held-out perplexity a character of a unigram model on the checkpoint's own data and vocabulary."""
+    saved = load_checkpoint(checkpoint_dir)
+    config, tokenizer = saved.config, saved.tokenizer
+    splits = load_pairs(data if data is not None else config.data)
+    train, dev = (
+        EncodedPairs.encode(pairs, tokenizer, config.article_length, config.headline_length)
+        for pairs in (splits.train, splits.dev)
+    )
+    return unigram_perplexity(train, dev, tokenizer.size)
+
+
 def first_sentence(body: str) -> str:
     """The body up to its first 。, !, ? or line end, without it."""
     return re.split(r"[。!?！？\n]", body, maxsplit=1)[0]
@@ -144,6 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     try:
         rows = held_out_rows(given.checkpoint, given.n, given.seed, given.temperature, given.data)
+        unigram = unigram_yardstick(given.checkpoint, given.data)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -154,6 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     ours = sum(row.rouge_generated for row in rows) / len(rows)
     lead = sum(row.rouge_first_sentence for row in rows) / len(rows)
     print(f"mean ROUGE-L of {len(rows)}: generated {ours:.3f}, first sentence {lead:.3f}")
+    print(f"held-out perplexity a character of a unigram model on the same articles: {unigram:.0f}")
     return 0
 
 

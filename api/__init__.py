@@ -1,0 +1,1 @@
+"""Who may ask: the REST service, its client, and the `hpo` command."""

@@ -1,0 +1,77 @@
+"""The service: routes, errors, limits, and the controller beside them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import metadata
+
+from fastapi import Depends, FastAPI
+
+from api import errors
+from api.auth import require_token
+from api.controller import Controller, JobsApi
+from api.limits import BodyLimit
+from api.openapi import describe
+from api.routes import events, health, packages, studies, trials
+from api.settings import Settings
+from cluster import local
+from cluster.jobs import Jobs, driver_entrypoint
+from hpo.errors import ClusterError
+from hpo.protocols import Store
+
+TAGS = [
+    {"name": "studies", "description": "A specification and where its search stands."},
+    {"name": "trials", "description": "Configurations, and what was reported, decided and saved."},
+    {"name": "events", "description": "A study's history, live."},
+    {"name": "packages", "description": "Working folders with your own trainables."},
+    {"name": "health", "description": "For load balancers; no token needed."},
+]
+
+
+def create_app(settings: Settings, store: Store, *, controller: Controller | None = None) -> FastAPI:
+    """The service over a store. The controller, if any, runs as long as the app does; the store stays open."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if controller is not None:
+            controller.start()
+        yield
+        if controller is not None:
+            controller.close()
+
+    app = FastAPI(
+        title="hpo", version=_version(), lifespan=lifespan, openapi_tags=TAGS, redoc_url=None,
+        summary="Hyperparameter search as a service, on Ray",
+    )  # fmt: skip
+    app.state.settings, app.state.store, app.state.controller = settings, store, controller
+    app.state.token = settings.ensure_token()
+    errors.install(app)
+    app.add_middleware(BodyLimit)
+    app.include_router(health.router)
+    for module in (studies, trials, events, packages):
+        app.include_router(module.router, dependencies=[Depends(require_token)])
+    describe(app)
+    return app
+
+
+def connector(settings: Settings) -> JobsApi:
+    """The cluster as it is now: the one named in the settings, or the local head, which may be started later."""
+    if settings.ray_address:
+        return Jobs(settings.ray_address, local.read_token(settings.home))
+    head = local.status(settings.home)
+    if head is None:
+        raise ClusterError("no Ray cluster is running here; `hpo up` starts one, or set HPO_RAY_ADDRESS")
+    return Jobs(head.dashboard_url, local.read_token(settings.home))
+
+
+def make_controller(settings: Settings, store: Store) -> Controller:
+    """The controller of a service that runs for real."""
+    return Controller(settings, store, connect=lambda: connector(settings), entrypoint=driver_entrypoint)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("hpo")
+    except metadata.PackageNotFoundError:  # run from a checkout
+        return "0.1.0"

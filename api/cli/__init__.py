@@ -1,0 +1,50 @@
+"""The `hpo` command. Modules that take long to load are imported by the commands that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from api.cli import demo, run, service, studies
+from api.cli.failures import Commands
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Hyperparameter search as a service, on Ray. `hpo up` starts it, `hpo submit SPEC` runs a study.",
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        typer.echo(f"hpo {metadata.version('hpo')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    service.up, service.down, service.status, service.serve, studies.submit, run.run, studies.ls, studies.show,
+    studies.watch, studies.trials, studies.best, studies.rm, demo.demo, service.doctor,
+)  # fmt: skip
+for _command in _COMMANDS:
+    app.command()(_command)
+
+
+def main() -> None:
+    """The console script."""
+    app()

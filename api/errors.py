@@ -1,0 +1,162 @@
+"""The one table: error -> status, type and title; all answers are RFC 9457 problem+json."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from hpo import errors as hpo
+from hpo.errors import HpoError, Problem
+
+log = logging.getLogger("api")
+
+MEDIA_TYPE = "application/problem+json"
+URN = "urn:hpo:problem:"
+
+
+class ApiError(HpoError):
+    """A request that can't be honoured, for a reason that only HTTP knows."""
+
+    def __init__(
+        self, status: int, slug: str, detail: str,
+        *, problems: Iterable[Problem] = (), headers: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.status, self.slug, self.problems, self.headers = status, slug, tuple(problems), dict(headers or {})
+        super().__init__(detail)
+
+
+# The first row that fits counts. What isn't here is a bug of ours: 500, and nothing leaks.
+ERRORS: tuple[tuple[type[HpoError], int, str], ...] = (
+    (hpo.InvalidSpecError, 422, "invalid-specification"),
+    (hpo.StudyExistsError, 409, "study-exists"),
+    (hpo.StudyNotDeletableError, 409, "study-at-work"),
+    (hpo.StudyNotFoundError, 404, "study-not-found"),
+    (hpo.TrialNotFoundError, 404, "trial-not-found"),
+    (hpo.InvalidPageError, 400, "invalid-page"),
+    (hpo.TrainableNotFoundError, 422, "trainable-not-found"),
+    (hpo.PlacementError, 422, "placement-impossible"),
+    (hpo.LeaseHeldError, 409, "lease-held"),
+    (hpo.LeaseLostError, 409, "lease-lost"),
+    (hpo.StoreError, 503, "store-unavailable"),
+    (hpo.ClusterError, 503, "cluster-unavailable"),
+)
+
+TITLES: dict[str, str] = {
+    "invalid-specification": "The study specification breaks a rule; nothing was changed",
+    "study-exists": "A study of that name exists already",
+    "study-at-work": "The study is still at work",
+    "study-not-found": "No such study",
+    "trial-not-found": "No such trial",
+    "invalid-page": "The page can't be given",
+    "trainable-not-found": "No such trainable",
+    "placement-impossible": "The cluster can never hold the study",
+    "lease-held": "Another driver holds the study",
+    "lease-lost": "The lease was lost",
+    "store-unavailable": "The database can't be reached",
+    "cluster-unavailable": "The Ray cluster can't be reached",
+    "unauthorized": "A valid token is needed",
+    "malformed-json": "The body is no JSON",
+    "invalid-request": "The request breaks a rule; nothing was changed",
+    "unsupported-media-type": "The body's type is not supported",
+    "body-too-large": "The body is too large",
+    "invalid-package": "The package can't be used",
+    "package-not-found": "No such package",
+    "no-such-route": "No such address",
+    "method-not-allowed": "The address doesn't take this method",
+    "internal-error": "An error of ours",
+}
+
+
+def problem_json(
+    status: int, slug: str, detail: str,
+    *, problems: Iterable[Problem] = (), headers: Mapping[str, str] | None = None, instance: str | None = None,
+) -> JSONResponse:  # fmt: skip
+    """A problem document. `errors` names each field at fault: pointer, what is wrong, the remedy."""
+    body: dict[str, Any] = {
+        "type": f"{URN}{slug}",
+        "title": TITLES.get(slug, slug),
+        "status": status,
+        "detail": _printable(detail),
+    }
+    errors = [
+        {"pointer": _printable(p.pointer), "detail": _printable(p.detail), "hint": _printable(p.hint)} for p in problems
+    ]
+    if errors:
+        body["errors"] = errors
+    if instance:
+        body["instance"] = instance
+    return JSONResponse(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def answer_to(error: HpoError) -> JSONResponse | None:
+    """The problem document of an error of ours, or None for one that the table doesn't have."""
+    if isinstance(error, ApiError):
+        return problem_json(error.status, error.slug, str(error), problems=error.problems, headers=error.headers)
+    for kind, status, slug in ERRORS:
+        if isinstance(error, kind):
+            problems: tuple[Problem, ...] = ()
+            if isinstance(error, hpo.InvalidSpecError):
+                # The specification stands under /spec in the body of every request that has one.
+                problems = tuple(Problem(f"/spec{p.pointer}", p.detail, p.hint) for p in error.problems)
+            headers = {"Retry-After": "2"} if status == 503 else None
+            return problem_json(status, slug, str(error), problems=problems, headers=headers)
+    return None
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the app leave as a problem document."""
+
+    @app.exception_handler(HpoError)
+    async def known(request: Request, error: HpoError) -> JSONResponse:
+        answer = answer_to(error)
+        if answer is None:
+            return _unexpected(request, error)
+        if answer.status_code >= 500:
+            log.warning("%s %s: %s", request.method, request.url.path, error)
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        problems = [_problem(details) for details in error.errors()]
+        detail = "\n".join(str(problem) for problem in problems)
+        return problem_json(422, "invalid-request", detail, problems=problems)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        slug = {404: "no-such-route", 405: "method-not-allowed"}.get(error.status_code, "invalid-request")
+        where = f"{request.method} {request.url.path}"
+        detail = {
+            404: f"{where}: there is no such address; /docs lists all of them",
+            405: f"{where}: the address doesn't take this method; /docs lists those it takes",
+        }.get(error.status_code, str(error.detail))
+        return problem_json(error.status_code, slug, detail, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        return _unexpected(request, error)
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    instance = f"urn:uuid:{uuid.uuid4()}"
+    log.error("%s %s failed (%s)", request.method, request.url.path, instance, exc_info=error)
+    detail = f"this is an error of ours, not yours; the service's log has it under {instance}"
+    return problem_json(500, "internal-error", detail, instance=instance)
+
+
+def _problem(details: Mapping[str, Any]) -> Problem:
+    """A parameter of the address that breaks its rule: `?page_size=0` is at the pointer /query/page_size."""
+    pointer = "".join(f"/{part}" for part in details["loc"])
+    message = str(details["msg"])
+    shown = repr(details.get("input"))[:80]
+    return Problem(pointer, f"{shown}: {message[0].lower()}{message[1:]}", "correct it; /docs has the rule")

@@ -1,0 +1,30 @@
+"""The OpenAPI document: what FastAPI derives, plus the bodies that routes read by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.schemas import ProblemAnswer, StudyCreate
+
+
+def describe(app: FastAPI) -> None:
+    """Let the app answer /openapi.json with the whole of it."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title, version=app.version, summary=app.summary, routes=app.routes, tags=app.openapi_tags
+            )
+            schemas = document["components"]["schemas"]
+            for model in (StudyCreate, ProblemAnswer):
+                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                for name, definition in schema.pop("$defs", {}).items():
+                    schemas.setdefault(name, definition)
+                schemas[model.__name__] = schema
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

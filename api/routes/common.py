@@ -1,0 +1,93 @@
+"""What all routes share: the store, the parameters of lists, and how values become answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import BaseModel
+
+from api.schemas import (
+    BestAnswer,
+    CheckpointAnswer,
+    DecisionAnswer,
+    EventAnswer,
+    ListAnswer,
+    MeasurementAnswer,
+    ProblemAnswer,
+    StudyAnswer,
+    TrialAnswer,
+    finite,
+)
+from api.settings import Settings
+from hpo.protocols import MAX_PAGE_SIZE, Page, Store
+from hpo.trial import Checkpoint, Decision, Event, Measurement, Study, Trial
+
+T = TypeVar("T")
+A = TypeVar("A", bound=BaseModel)
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def problems(*statuses: int) -> Responses:
+    """The problem documents that a route may answer, for OpenAPI."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemAnswer"}}}
+    return {status: {"model": ProblemAnswer, "content": content} for status in statuses}
+
+
+def get_store(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+def get_settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+StoreParam = Annotated[Store, Depends(get_store)]
+SettingsParam = Annotated[Settings, Depends(get_settings)]
+StudyName = Annotated[str, Path(max_length=200, description="The study's name.", examples=["headlines"])]
+TrialNumber = Annotated[int, Path(ge=0, lt=2**31, description="The trial's number, from 0.", examples=[3])]
+PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="How many at most.")]
+PageToken = Annotated[str | None, Query(max_length=2000, description="`next_page_token` of the page before.")]
+
+
+def study_answer(study: Study) -> StudyAnswer:
+    return StudyAnswer.model_validate(study)
+
+
+def trial_answer(trial: Trial) -> TrialAnswer:
+    return TrialAnswer.model_validate(finite(asdict(trial)))
+
+
+def measurement_answer(measurement: Measurement) -> MeasurementAnswer:
+    return MeasurementAnswer.model_validate(finite(asdict(measurement)))
+
+
+def decision_answer(decision: Decision) -> DecisionAnswer:
+    return DecisionAnswer.model_validate(finite(asdict(decision)))
+
+
+def checkpoint_answer(checkpoint: Checkpoint) -> CheckpointAnswer:
+    return CheckpointAnswer.model_validate(checkpoint)
+
+
+def event_answer(event: Event) -> EventAnswer:
+    return EventAnswer.model_validate(finite(asdict(event)))
+
+
+def best_answer(trial: Trial, store: Store) -> BestAnswer:
+    kept = [
+        checkpoint
+        for checkpoint in store.checkpoints(trial.study, trial=trial.number)
+        if checkpoint.step == trial.value_step and checkpoint.generation == trial.generation
+    ]
+    checkpoint = checkpoint_answer(kept[-1]).model_dump() if kept else None
+    return BestAnswer.model_validate({**finite(asdict(trial)), "checkpoint": checkpoint})
+
+
+def page_answer(page: Page[T], answer: Callable[[T], A]) -> ListAnswer[A]:
+    return ListAnswer(items=[answer(item) for item in page.items], next_page_token=page.next_page_token)

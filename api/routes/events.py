@@ -1,0 +1,96 @@
+"""A study's history: as server-sent events, or as a page of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse, Response
+from sse_starlette import EventSourceResponse
+
+from api.errors import ApiError
+from api.routes.common import StoreParam, StudyName, event_answer, problems
+from api.schemas import EventsAnswer
+from hpo.errors import HpoError, Problem
+from hpo.protocols import MAX_PAGE_SIZE, Store
+
+router = APIRouter(prefix="/v1/studies/{study}", tags=["events"])
+
+POLL_SECONDS = 0.3
+KEEP_ALIVE_SECONDS = 15
+
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": EventsAnswer,
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": "id: 17\nevent: incumbent.changed\ndata: "
+                '{"id": 17, "study": "headlines", "kind": "incumbent.changed", "trial": 3, "data": {}}\n\n',
+            }
+        },
+    }
+}
+
+
+@router.get("/events", responses=_STREAM | problems(401, 404, 422, 503), summary="Follow a study")
+async def events(
+    request: Request,
+    study: StudyName,
+    store: StoreParam,
+    after: Annotated[int | None, Query(ge=0, lt=2**63, description="Only events with a higher id.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="Of the JSON page.")] = 100,
+    last_event_id: Annotated[str | None, Header(description="As `after`; a browser sends it by itself.")] = None,
+) -> Response:
+    """Everything that happened and happens in the study, from the beginning or after an id.
+
+    Server-sent events: the stream ends when the study is final and all was sent. With `Accept: application/json`
+    a page of what has happened so far.
+    """
+    start = _start(after, last_event_id)
+    await anyio.to_thread.run_sync(store.study, study)  # 404 as a problem, not in the middle of a stream
+    if _wants_json(request):
+        rows = await anyio.to_thread.run_sync(partial(store.events, study, after=start, limit=limit))
+        page = EventsAnswer(items=[event_answer(row) for row in rows], last_id=rows[-1].id if rows else start)
+        return JSONResponse(page.model_dump(mode="json"))
+    return EventSourceResponse(
+        _stream(store, study, start), ping=KEEP_ALIVE_SECONDS, headers={"Cache-Control": "no-store"}
+    )
+
+
+async def _stream(store: Store, study: str, after: int) -> AsyncIterator[dict[str, str]]:
+    while True:
+        try:
+            # The state first: a study that was final before the events were read will have no more of them.
+            final = (await anyio.to_thread.run_sync(store.study, study)).state.is_final
+            read = partial(store.events, study, after=after, limit=500)
+            rows = await anyio.to_thread.run_sync(read)
+        except HpoError:  # deleted, or the database is gone: the client asks again and is told which
+            return
+        for row in rows:
+            after = row.id
+            data = event_answer(row).model_dump(mode="json")
+            yield {"id": str(row.id), "event": row.kind, "data": json.dumps(data, ensure_ascii=False)}
+        if final and not rows:
+            return
+        if not rows:
+            await anyio.sleep(POLL_SECONDS)
+
+
+def _start(after: int | None, last_event_id: str | None) -> int:
+    """Where to go on from: the header wins, since a browser that reconnects keeps the old address."""
+    if not last_event_id:
+        return after or 0
+    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19):
+        fault = Problem("/header/last-event-id", f"{last_event_id!r} is no event id", "send the id of an event")
+        raise ApiError(422, "invalid-request", str(fault), problems=[fault])
+    return int(last_event_id)
+
+
+def _wants_json(request: Request) -> bool:
+    accept = request.headers.get("accept", "")
+    return "application/json" in accept and "text/event-stream" not in accept

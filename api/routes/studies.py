@@ -1,0 +1,125 @@
+"""Studies: create, validate, list, show, delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response, status
+
+from api import packages
+from api.body import json_body
+from api.errors import ApiError
+from api.packages import DIGEST
+from api.routes.common import (
+    PageSize,
+    PageToken,
+    SettingsParam,
+    StoreParam,
+    StudyName,
+    page_answer,
+    problems,
+    study_answer,
+    trial_answer,
+)
+from api.schemas import CountsAnswer, ListAnswer, StudyAnswer, StudyCreate, StudyDetailAnswer, ValidAnswer
+from api.settings import Settings
+from api.submission import accept
+from hpo.errors import Problem
+from hpo.spec import suggest
+from hpo.trial import StudyState
+
+router = APIRouter(prefix="/v1", tags=["studies"])
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/StudyCreate"}}},
+    }
+}
+
+
+def _parts(body: Any) -> tuple[Any, str | None]:
+    """The specification and the package of a request's body; the specification isn't checked here."""
+    known = list(StudyCreate.model_fields)
+    faults: list[Problem] = []
+    if not isinstance(body, dict):
+        faults.append(Problem("", f"the body is {type(body).__name__}, but must be an object", 'send {"spec": …}'))
+        body = {"spec": None}
+    for key in body.keys() - set(known):
+        pointer = "/" + key.replace("~", "~0").replace("/", "~1")
+        faults.append(Problem(pointer, f"{key!r} is no key here", suggest(key, known) or "known: spec, package"))
+    if "spec" not in body:
+        faults.append(Problem("/spec", "is missing, but required", "add the specification under spec"))
+    package = body.get("package")
+    if package is not None and not (isinstance(package, str) and packages.is_digest(package)):
+        faults.append(
+            Problem("/package", f"{package!r} is no package; it is of the form {DIGEST}", "upload the folder first")
+        )
+    if faults:
+        raise ApiError(422, "invalid-request", "\n".join(map(str, faults)), problems=faults)
+    return body["spec"], package
+
+
+def _folder(settings: Settings, package: str | None) -> Path | None:
+    return None if package is None else packages.checked_folder(settings.packages, package)
+
+
+@router.post(
+    "/studies", status_code=status.HTTP_201_CREATED, responses=problems(400, 401, 409, 413, 415, 422, 503),
+    openapi_extra=_BODY, summary="Submit a study",
+)  # fmt: skip
+def create_study(
+    body: Annotated[Any, Depends(json_body)], response: Response, store: StoreParam, settings: SettingsParam
+) -> StudyAnswer:
+    """Check a specification and queue the study. Nothing is created if anything is wrong."""
+    data, package = _parts(body)
+    spec = accept(data, working_dir=_folder(settings, package))
+    study = store.create_study(spec, package=package)
+    response.headers["Location"] = f"/v1/studies/{study.name}"
+    response.headers["ETag"] = f'"{study.version}"'
+    return study_answer(study)
+
+
+@router.post(
+    "/studies:validate", responses=problems(400, 401, 413, 415, 422), openapi_extra=_BODY,
+    summary="Check a specification",
+)  # fmt: skip
+def validate_study(body: Annotated[Any, Depends(json_body)], settings: SettingsParam) -> ValidAnswer:
+    """Say what is wrong with a specification, or how it would run. Nothing is created."""
+    data, package = _parts(body)
+    spec = accept(data, working_dir=_folder(settings, package))
+    return ValidAnswer(spec=spec)
+
+
+@router.get("/studies", responses=problems(400, 401, 422, 503), summary="List studies")
+def list_studies(
+    store: StoreParam,
+    state: Annotated[StudyState | None, Query(description="Only those in this state.")] = None,
+    page_size: PageSize = 100,
+    page_token: PageToken = None,
+) -> ListAnswer[StudyAnswer]:
+    """The newest first."""
+    return page_answer(store.studies(state=state, page_size=page_size, page_token=page_token), study_answer)
+
+
+@router.get("/studies/{study}", responses=problems(401, 404, 503), summary="Show a study")
+def show_study(study: StudyName, response: Response, store: StoreParam) -> StudyDetailAnswer:
+    """A study with its counts and its best trial so far."""
+    found = store.study(study)
+    best = store.trials(study, order_by="value", page_size=1).items
+    response.headers["ETag"] = f'"{found.version}"'
+    return StudyDetailAnswer(
+        **dict(study_answer(found)),
+        counts=CountsAnswer.model_validate(store.counts(study)),
+        incumbent=trial_answer(best[0]) if best and best[0].value is not None else None,
+    )
+
+
+@router.delete(
+    "/studies/{study}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(401, 404, 409, 503),
+    summary="Delete a study",
+)  # fmt: skip
+def delete_study(study: StudyName, store: StoreParam) -> None:
+    """Remove a study that is final, with its trials and reports. Its checkpoints' folders stay."""
+    store.delete_study(study)

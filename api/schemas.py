@@ -1,0 +1,312 @@
+"""What the service answers: one schema for the server, the client and OpenAPI.
+
+Times are seconds since the epoch. A number that JSON can't say is one of the strings NaN, Infinity, -Infinity, so
+that a metric which diverged is told apart from one which wasn't reported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.packages import DIGEST
+from hpo.spec import ParamValue, StudySpec
+from hpo.trial import Action, FailureCause, StudyState, TrialState
+
+T = TypeVar("T")
+
+Number = float | Literal["NaN", "Infinity", "-Infinity"]
+
+SPEC_EXAMPLE: dict[str, Any] = {
+    "name": "headlines",
+    "trainable": "headlines",
+    "parameters": {
+        "lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
+        "hidden": {"type": "int", "low": 16, "high": 128, "step": 16},
+    },
+    "objective": {"metric": "perplexity", "direction": "minimize"},
+    "search": {"algorithm": "optuna"},
+    "scheduler": {"algorithm": "asha", "grace_steps": 1, "reduction_factor": 3},
+    "budget": {"trials": 20, "steps_per_trial": 9},
+}
+_TRIAL: dict[str, Any] = {
+    "study": "headlines", "number": 3, "params": {"lr": 0.003, "hidden": 64}, "state": "stopped", "generation": 0,
+    "parent": None, "step": 3, "value": 61.2, "value_step": 3, "cause": None,
+    "message": "rung 3: 61.2 is worse than the cutoff 58.4 (7 trials seen)",
+    "created_at": 1770000000.0, "started_at": 1770000001.0, "ended_at": 1770000009.0,
+}  # fmt: skip
+_STUDY: dict[str, Any] = {
+    "name": "headlines", "spec": SPEC_EXAMPLE, "state": "running", "message": None, "package": None, "attempt": 1,
+    "job": "hpo-headlines-1", "version": 3, "created_at": 1770000000.0, "started_at": 1770000004.0, "ended_at": None,
+}  # fmt: skip
+
+
+def finite(value: object) -> Any:
+    """JSON data in which every number is finite; the others become their names."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+class Answer(BaseModel):
+    """Frozen; takes what a newer service adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
+
+
+class StudyCreate(BaseModel):
+    """A study to run."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"spec": SPEC_EXAMPLE, "package": None}]}
+    )
+
+    spec: StudySpec
+    package: str | None = Field(default=None, pattern=f"^{DIGEST}$")
+    """The uploaded working folder that holds the trainable, if it isn't one of ours."""
+
+
+class TrialAnswer(Answer):
+    """One configuration and what became of it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_TRIAL]})
+
+    study: str
+    number: int
+    params: dict[str, ParamValue]
+    state: TrialState
+    generation: int
+    parent: int | None
+    step: int
+    value: Number | None
+    value_step: int | None
+    cause: FailureCause | None
+    message: str | None
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+
+
+class StudyAnswer(Answer):
+    """A study and where its search stands."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_STUDY]})
+
+    name: str
+    spec: StudySpec
+    state: StudyState
+    message: str | None
+    package: str | None
+    attempt: int
+    job: str | None
+    version: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+
+
+class CountsAnswer(Answer):
+    """How many trials are in each state, and how many steps were reported."""
+
+    trials: dict[TrialState, int]
+    steps: int
+
+
+class StudyDetailAnswer(StudyAnswer):
+    """A study with its counts and its best trial so far."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {**_STUDY, "counts": {"trials": {"running": 2, "stopped": 5}, "steps": 31}, "incumbent": _TRIAL}
+            ]
+        }
+    )
+
+    counts: CountsAnswer
+    incumbent: TrialAnswer | None
+
+
+class MeasurementAnswer(Answer):
+    """What a trial reported at one step."""
+
+    trial: int
+    generation: int
+    step: int
+    metrics: dict[str, Number]
+    recorded_at: float
+
+
+class DecisionAnswer(Answer):
+    """What the scheduler answered to one measurement, and why."""
+
+    trial: int
+    generation: int
+    step: int
+    action: Action
+    reason: str
+    rung: int | None
+    cutoff: Number | None
+    recorded_at: float
+
+
+class CheckpointAnswer(Answer):
+    """A folder that a trial can go on from."""
+
+    trial: int
+    generation: int
+    step: int
+    path: str
+    size_bytes: int
+    recorded_at: float
+
+
+class BestAnswer(TrialAnswer):
+    """A trial among the best, with the checkpoint of its best step, if it is kept."""
+
+    checkpoint: CheckpointAnswer | None
+
+
+class EventAnswer(Answer):
+    """A line of a study's history."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 17, "study": "headlines", "kind": "incumbent.changed", "trial": 3,
+                    "data": {"step": 3, "value": 61.2}, "recorded_at": 1770000009.0,
+                }
+            ]
+        }
+    )  # fmt: skip
+
+    id: int
+    study: str
+    kind: str
+    trial: int | None
+    data: dict[str, Any]
+    recorded_at: float
+
+
+class ListAnswer(Answer, Generic[T]):
+    """A page of a list; with `page_token` = `next_page_token` comes the next one. Null on the last page."""
+
+    items: list[T]
+    next_page_token: str | None
+
+
+class EventsAnswer(Answer):
+    """Events in their order; `?after=` = `last_id` goes on from there."""
+
+    items: list[EventAnswer]
+    last_id: int
+
+
+class BestListAnswer(Answer):
+    """The best trials, the best first."""
+
+    items: list[BestAnswer]
+
+
+class CheckpointsAnswer(Answer):
+    """A trial's checkpoints, in the order in which they were recorded."""
+
+    items: list[CheckpointAnswer]
+
+
+class ValidAnswer(Answer):
+    """The specification as it would run, with every default filled in."""
+
+    spec: StudySpec
+
+
+class PackageAnswer(Answer):
+    """An uploaded working folder."""
+
+    package: str
+
+
+class Part(Answer):
+    """One thing that the service needs."""
+
+    ok: bool
+    detail: str
+
+
+class ReadyAnswer(Answer):
+    """Whether the service can run studies, and which part keeps it from that."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "ready": True,
+                    "parts": {
+                        "store": {"ok": True, "detail": "answers"},
+                        "controller": {"ok": True, "detail": "at work"},
+                        "ray": {"ok": True, "detail": "Ray 2.60.0 at http://127.0.0.1:8265"},
+                    },
+                }
+            ]
+        }
+    )
+
+    ready: bool
+    parts: dict[str, Part]
+
+
+class HealthAnswer(Answer):
+    """The process is alive."""
+
+    status: Literal["alive"] = "alive"
+    version: str
+
+
+class ProblemField(Answer):
+    """One field at fault."""
+
+    pointer: str
+    """A JSON pointer into the request's body."""
+    detail: str
+    """The value and the rule that it breaks."""
+    hint: str
+    """The remedy."""
+
+
+class ProblemAnswer(Answer):
+    """RFC 9457."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:hpo:problem:invalid-specification",
+                    "title": "The study specification breaks a rule; nothing was changed",
+                    "status": 422,
+                    "detail": "parameters.lr.low: low is 1.0 and high is 0.1, but low must be below high; swap them",
+                    "errors": [
+                        {
+                            "pointer": "/spec/parameters/lr/low",
+                            "detail": "low is 1.0 and high is 0.1, but low must be below high",
+                            "hint": "swap them, or make the parameter a constant under [fixed]",
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    errors: list[ProblemField] = []

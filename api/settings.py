@@ -1,0 +1,98 @@
+"""All settings, from the environment (HPO_*), read in this one place."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SQLITE = "sqlite:///"
+
+
+class Settings(BaseSettings):
+    """Where things are and who may ask. All paths are absolute, so that jobs on the cluster find the same ones."""
+
+    model_config = SettingsConfigDict(env_prefix="HPO_", frozen=True, validate_default=True, extra="ignore")
+
+    home: Path = Path(".hpo")
+    """State: database, tokens, packages, logs."""
+    database_url: str = ""
+    """`sqlite:///$HPO_HOME/hpo.db` unless given; `postgresql://…` for several machines."""
+    storage: Path = Path()
+    """Checkpoints; `$HPO_HOME/storage` unless given."""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    ray_address: str = ""
+    """The dashboard of a Ray cluster elsewhere; the head that `hpo up` starts unless given."""
+    dashboard_port: int = 8265
+    token: SecretStr | None = None
+    """Who has it may do all; else `$HPO_HOME/token`, written at the first start."""
+    url: str = ""
+    """Where clients find the service; `http://$HPO_HOST:$HPO_PORT` unless given."""
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, url: str, info: ValidationInfo) -> str:
+        if not url:
+            return f"{SQLITE}{info.data['home'] / 'hpo.db'}"
+        path = url.removeprefix(SQLITE)
+        if url.startswith(SQLITE) and path and not path.startswith((":memory:", "file:")):
+            return f"{SQLITE}{Path(path).expanduser().absolute()}"
+        return url
+
+    @field_validator("storage")
+    @classmethod
+    def _storage(cls, storage: Path, info: ValidationInfo) -> Path:
+        if storage == Path():
+            return Path(info.data["home"]) / "storage"
+        return storage.expanduser().absolute()
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: str, info: ValidationInfo) -> str:
+        if url or "host" not in info.data or "port" not in info.data:
+            return url.rstrip("/")
+        host = info.data["host"]
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"http://[{host}]:{info.data['port']}" if ":" in host else f"http://{host}:{info.data['port']}"
+
+    @property
+    def packages(self) -> Path:
+        """Uploaded working folders."""
+        return self.home / "packages"
+
+    def job_environment(self) -> dict[str, str]:
+        """What jobs on the cluster need to know."""
+        return {
+            "HPO_HOME": str(self.home),
+            "HPO_DATABASE_URL": self.database_url,
+            "HPO_STORAGE": str(self.storage),
+        }
+
+    def known_token(self) -> str | None:
+        """The token, if one is given or was written; the client's."""
+        if self.token is not None and self.token.get_secret_value():
+            return self.token.get_secret_value()
+        try:
+            return (self.home / "token").read_text(encoding="utf-8").strip() or None
+        except OSError:
+            return None
+
+    def ensure_token(self) -> str:
+        """The token, written to `$HPO_HOME/token` for its owner's eyes only if there is none; the service's."""
+        if token := self.known_token():
+            return token
+        self.home.mkdir(parents=True, exist_ok=True)
+        path = self.home / "token"
+        path.unlink(missing_ok=True)  # an empty one
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(token := secrets.token_urlsafe(32))
+        return token

@@ -1,0 +1,1 @@
+"""Who stops trials early: one scheduler a file, each behind `hpo.protocols.Scheduler`."""

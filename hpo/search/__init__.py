@@ -1,0 +1,1 @@
+"""Who picks the configurations: one searcher a file, each behind `hpo.protocols.Searcher`."""

@@ -1,0 +1,119 @@
+"""Statements that change a study, within a transaction that holds the study's row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Table, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from hpo.errors import StudyNotFoundError
+from hpo.spec import NAME
+from hpo.store import refusals, tables
+from hpo.store.rows import encode, study_values
+from hpo.trial import Checkpoint, Decision, Event, Lease, Measurement, Row, Study, Trial
+
+_REPORTS: dict[type, Table] = {
+    Measurement: tables.measurements,
+    Decision: tables.decisions,
+    Checkpoint: tables.checkpoints,
+}
+
+
+def find(connection: Connection, name: str, *, lock: bool = False) -> RowMapping:
+    """The study's row, locked until the transaction ends if asked for. Raises StudyNotFoundError."""
+    # What is no name at all may hold characters that PostgreSQL refuses.
+    if NAME.fullmatch(name):
+        query = select(tables.studies).where(tables.studies.c.name == name)
+        row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+        if row is not None:
+            return row
+    raise StudyNotFoundError(name)
+
+
+def find_leased(connection: Connection, lease: Lease) -> RowMapping:
+    """The study's row, locked, if the lease is the current one. Raises LeaseLostError."""
+    try:
+        row = find(connection, lease.study, lock=True)
+    except StudyNotFoundError:
+        # Its driver must stop, just as if another had taken over.
+        raise refusals.lease_lost(lease) from None
+    require(connection, row, lease)
+    return row
+
+
+def require(connection: Connection, study: RowMapping, lease: Lease) -> None:
+    """Raises LeaseLostError unless the lease is the current one of the study, whose row is locked.
+
+    A statement of its own: one that waits for the lock sees the other tables as they were before it waited.
+    """
+    query = select(tables.leases.c.token).where(
+        tables.leases.c.study_id == study["id"], tables.leases.c.token == lease.token
+    )
+    if connection.execute(query.with_for_update()).first() is None:
+        raise refusals.lease_lost(lease)
+
+
+def insert_study(connection: Connection, study: Study) -> int | None:
+    """The new row's id, or None if the name is taken."""
+    values = study_values(study) | {"last_id": 0, "steps": 0}
+    statement = _insert(connection, tables.studies).values(values).on_conflict_do_nothing(index_elements=["name"])
+    row = connection.execute(statement.returning(tables.studies.c.id)).first()
+    return row[0] if row is not None else None
+
+
+def update_study(connection: Connection, study_id: int, study: Study) -> None:
+    values = {key: value for key, value in study_values(study).items() if key not in ("name", "spec", "created_at")}
+    connection.execute(update(tables.studies).where(tables.studies.c.id == study_id).values(values))
+
+
+def prepare(rows: Sequence[Row]) -> list[tuple[type, dict[str, Any]]]:
+    """The rows as columns, before any transaction begins. Raises what `encode` raises."""
+    return [(type(row), encode(row)) for row in rows]
+
+
+def append(connection: Connection, study_id: int, last_id: int, batch: Sequence[tuple[type, dict[str, Any]]]) -> None:
+    """Write prepared rows of the locked study, and give them their ids after `last_id`."""
+    if not batch:
+        return
+    groups: dict[type, list[dict[str, Any]]] = {}
+    for kind, values in batch:
+        if kind is not Trial:
+            last_id += 1
+            values = values | {"id": last_id}
+        groups.setdefault(kind, []).append(values | {"study_id": study_id})
+    if Trial in groups:
+        _put_trials(connection, groups[Trial])
+    steps = 0
+    for kind, table in _REPORTS.items():
+        if kind in groups:
+            statement = _insert(connection, table).on_conflict_do_nothing().returning(table.c.id)
+            # Counted by what comes back: drivers don't say how many rows of a batch were new.
+            stored = len(connection.execute(statement, groups[kind]).all())
+            steps += stored if kind is Measurement else 0
+    if Event in groups:
+        connection.execute(_insert(connection, tables.events), groups[Event])
+    studies = tables.studies
+    connection.execute(
+        update(studies).where(studies.c.id == study_id).values(last_id=last_id, steps=studies.c.steps + steps)
+    )
+
+
+def _put_trials(connection: Connection, trials: Sequence[dict[str, Any]]) -> None:
+    """Insert or replace trials; the last one of a number counts, and created_at stays."""
+    latest: dict[int, dict[str, Any]] = {}
+    for values in trials:
+        first = latest.get(values["number"], values)
+        latest[values["number"]] = values | {"created_at": first["created_at"]}
+    statement = _insert(connection, tables.trials)
+    kept = ("study_id", "number", "created_at")
+    statement = statement.on_conflict_do_update(
+        index_elements=["study_id", "number"],
+        set_={column.name: column for column in statement.excluded if column.name not in kept},
+    )
+    connection.execute(statement, list(latest.values()))
+
+
+def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)

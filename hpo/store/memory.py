@@ -1,0 +1,293 @@
+"""MemoryStore: the store in this process, for tests and for runs that need no past.
+
+It keeps the same columns as the SQL store, so that what it returns is a snapshot, and what it refuses is the same.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any, Literal, TypeVar
+
+from hpo.errors import StudyExistsError, StudyNotFoundError, TrialNotFoundError
+from hpo.protocols import Page
+from hpo.spec import StudySpec
+from hpo.store import paging, refusals, transitions
+from hpo.store.rows import (
+    Values,
+    encode,
+    study_values,
+    to_checkpoint,
+    to_decision,
+    to_event,
+    to_measurement,
+    to_study,
+    to_trial,
+)
+from hpo.trial import (
+    Checkpoint,
+    Decision,
+    Event,
+    Lease,
+    Measurement,
+    Row,
+    Study,
+    StudyCounts,
+    StudyState,
+    Trial,
+    TrialState,
+)
+
+T = TypeVar("T")
+_Key = tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One study and its rows. Reports and events are in the order of their ids."""
+
+    study: Values
+    trials: dict[int, Values] = field(default_factory=dict)
+    measurements: dict[_Key, Values] = field(default_factory=dict)
+    decisions: dict[_Key, Values] = field(default_factory=dict)
+    checkpoints: dict[_Key, Values] = field(default_factory=dict)
+    events: list[Values] = field(default_factory=list)
+    last_id: int = 0
+    lease: Lease | None = None
+
+    def append(self, kind: type, values: dict[str, Any]) -> None:
+        if kind is Trial:
+            old = self.trials.get(values["number"], values)
+            self.trials[values["number"]] = values | {"created_at": old["created_at"]}
+            return
+        self.last_id += 1
+        values = values | {"id": self.last_id}
+        if kind is Event:
+            self.events.append(values)
+            return
+        table = {Measurement: self.measurements, Decision: self.decisions, Checkpoint: self.checkpoints}[kind]
+        table.setdefault((values["trial"], values["generation"], values["step"]), values)
+
+
+class MemoryStore:
+    """The Store protocol (`hpo.protocols`) in memory: gone with the process. One lock guards all of it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._entries: dict[str, _Entry] = {}
+        self._last_token = 0
+
+    # -- studies ------------------------------------------------------------------------------------------
+    def create_study(self, spec: StudySpec, *, package: str | None = None) -> Study:
+        with self._lock:
+            if spec.name in self._entries:
+                raise StudyExistsError(spec.name)
+            study, event = transitions.created(spec, package, time.time())
+            entry = self._entries[spec.name] = _Entry(study_values(study))
+            entry.append(Event, encode(event))
+            return study
+
+    def study(self, name: str) -> Study:
+        with self._lock:
+            return to_study(self._entry(name).study)
+
+    def studies(
+        self, *, state: StudyState | None = None, page_size: int = 100, page_token: str | None = None
+    ) -> Page[Study]:
+        window = paging.studies_window(state, page_size, page_token)
+        with self._lock:
+            rows = [entry.study for entry in self._entries.values() if state in (None, entry.study["state"])]
+        rows = sorted(rows, key=window.key, reverse=True)
+        if window.after is not None:
+            rows = [row for row in rows if window.key(row) < window.after]
+        return window.page(rows[: window.size + 1], to_study)
+
+    def set_study_state(
+        self,
+        name: str,
+        state: StudyState,
+        *,
+        message: str | None = None,
+        job: str | None = None,
+        lease: Lease | None = None,
+    ) -> Study:
+        def move(study: Study, now: float) -> tuple[Study, Event | None]:
+            return transitions.moved(study, state, message=message, job=job, now=now)
+
+        return self._change(name, move, lease)
+
+    def new_attempt(self, name: str, *, job_prefix: str) -> Study:
+        """As the protocol says; a study in a final state is returned as it is, with no attempt counted."""
+        return self._change(name, lambda study, now: transitions.attempted(study, job_prefix, now))
+
+    def _change(
+        self,
+        name: str,
+        change: Callable[[Study, float], tuple[Study, Event | None]],
+        lease: Lease | None = None,
+    ) -> Study:
+        with self._lock:
+            entry = self._entry(name)
+            if lease is not None:
+                self._leased(lease, name)
+            after, event = change(to_study(entry.study), time.time())
+            entry.study = study_values(after)
+            if event is not None:
+                entry.append(Event, encode(event))
+            return after
+
+    def delete_study(self, name: str) -> None:
+        with self._lock:
+            state = StudyState(self._entry(name).study["state"])
+            if not state.is_final:
+                raise refusals.not_deletable(name, state)
+            del self._entries[name]
+
+    # -- leases: one driver a study -----------------------------------------------------------------------
+    def claim(self, name: str, *, holder: str, lease_seconds: float) -> Lease:
+        """As the protocol says; the holder of the running lease may claim again, and gets a new token."""
+        with self._lock:
+            entry, now = self._entry(name), time.time()
+            held = entry.lease
+            if held is not None and held.holder != holder and held.expires_at > now:
+                raise refusals.lease_held(name, held.holder, held.expires_at - now)
+            self._last_token += 1
+            entry.lease = Lease(study=name, holder=holder, token=self._last_token, expires_at=now + lease_seconds)
+            return entry.lease
+
+    def renew(self, lease: Lease, *, lease_seconds: float) -> Lease:
+        """As the protocol says: a lease that has run out can be renewed as long as nobody has claimed the study."""
+        with self._lock:
+            entry = self._leased(lease)
+            entry.lease = replace(lease, expires_at=time.time() + lease_seconds)
+            return entry.lease
+
+    def release(self, lease: Lease) -> None:
+        with self._lock:
+            entry = self._entries.get(lease.study)
+            if entry is not None and entry.lease is not None and entry.lease.token == lease.token:
+                entry.lease = None
+
+    # -- rows, written by the driver ----------------------------------------------------------------------
+    def write(self, lease: Lease, rows: Sequence[Row]) -> None:
+        refusals.check_rows(lease, rows)
+        # Whatever may fail fails here, before the first row is in.
+        batch = [(type(row), encode(row)) for row in rows]
+        with self._lock:
+            entry = self._leased(lease)
+            for kind, values in batch:
+                entry.append(kind, values)
+
+    def forget_checkpoints(self, lease: Lease, paths: Sequence[str]) -> None:
+        gone = frozenset(paths)
+        with self._lock:
+            entry = self._leased(lease)
+            entry.checkpoints = {key: row for key, row in entry.checkpoints.items() if row["path"] not in gone}
+
+    # -- reading ------------------------------------------------------------------------------------------
+    def trial(self, study: str, number: int) -> Trial:
+        with self._lock:
+            values = self._entry(study).trials.get(number)
+        if values is None:
+            raise TrialNotFoundError(study, number)
+        return to_trial(study, values)
+
+    def trials(
+        self,
+        study: str,
+        *,
+        state: TrialState | None = None,
+        order_by: Literal["number", "value"] = "number",
+        page_size: int = 100,
+        page_token: str | None = None,
+    ) -> Page[Trial]:
+        """As the protocol says. By value, a trial whose value changes between two pages may come twice, or not."""
+        window = paging.trials_window(study, state, order_by, page_size, page_token)
+        with self._lock:
+            entry = self._entry(study)
+            rows = [row for row in entry.trials.values() if state in (None, row["state"])]
+            sign = 1 if to_study(entry.study).spec.objective.direction == "minimize" else -1
+
+        def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
+            if order_by == "number":
+                return key
+            value, number = key
+            return (value is None, sign * (value or 0.0), number)
+
+        rows.sort(key=lambda row: rank(window.key(row)))
+        if window.after is not None:
+            first = rank(window.after)
+            rows = [row for row in rows if rank(window.key(row)) > first]
+        return window.page(rows[: window.size + 1], lambda values: to_trial(study, values))
+
+    def measurements(
+        self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
+    ) -> Page[Measurement]:
+        window = paging.reports_window("measurements", study, trial, page_size, page_token)
+        with self._lock:
+            rows = list(self._entry(study).measurements.values())
+        return _page(rows, study, trial, window, to_measurement)
+
+    def decisions(
+        self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
+    ) -> Page[Decision]:
+        window = paging.reports_window("decisions", study, trial, page_size, page_token)
+        with self._lock:
+            rows = list(self._entry(study).decisions.values())
+        return _page(rows, study, trial, window, to_decision)
+
+    def checkpoints(self, study: str, *, trial: int | None = None) -> Sequence[Checkpoint]:
+        with self._lock:
+            rows = list(self._entry(study).checkpoints.values())
+        return [to_checkpoint(study, row) for row in rows if trial in (None, row["trial"])]
+
+    def events(self, study: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
+        paging.check_size(limit, "limit")
+        with self._lock:
+            rows = self._entry(study).events
+            start = bisect_right(rows, after, key=lambda row: row["id"])
+            return [to_event(study, row) for row in rows[start : start + limit]]
+
+    def counts(self, study: str) -> StudyCounts:
+        with self._lock:
+            entry = self._entry(study)
+            found = dict.fromkeys(TrialState, 0)
+            for row in entry.trials.values():
+                found[TrialState(row["state"])] += 1
+            return StudyCounts(trials=found, steps=len(entry.measurements))
+
+    # -- upkeep -------------------------------------------------------------------------------------------
+    def ping(self) -> None:
+        """Always there."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _entry(self, name: str) -> _Entry:
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise StudyNotFoundError(name) from None
+
+    def _leased(self, lease: Lease, name: str | None = None) -> _Entry:
+        """The study of a lease that is the current one. Raises LeaseLostError."""
+        entry = self._entries.get(name or lease.study)
+        if entry is None or entry.lease is None or entry.lease.token != lease.token:
+            raise refusals.lease_lost(lease)
+        return entry
+
+
+def _page(
+    rows: Sequence[Values],
+    study: str,
+    trial: int | None,
+    window: paging.Window,
+    decode: Callable[[str, Values], T],
+) -> Page[T]:
+    """One page of reports that are in the order of their ids."""
+    start = bisect_right(rows, window.after[0], key=lambda row: row["id"]) if window.after is not None else 0
+    shown = [row for row in rows[start:] if trial in (None, row["trial"])]
+    return window.page(shown[: window.size + 1], lambda values: decode(study, values))

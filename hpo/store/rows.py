@@ -1,0 +1,250 @@
+"""Between the values of `hpo.trial` and the plain columns that both stores keep.
+
+Whatever goes in comes out the same, with three exceptions that keep every row writable and readable everywhere:
+a trial's value or a cutoff that isn't finite becomes None, a non-finite number inside an event's data becomes the
+string "NaN", "Infinity" or "-Infinity" (JSON has no such numbers), and characters that no database takes (NUL, lone
+surrogates) become U+FFFD in texts for people. Non-finite metrics come back as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from operator import index
+from typing import Any, Protocol
+
+from hpo.spec import StudySpec
+from hpo.specfile import parse, to_data
+from hpo.trial import (
+    Action,
+    Checkpoint,
+    Decision,
+    Event,
+    FailureCause,
+    Measurement,
+    Metrics,
+    Params,
+    Row,
+    Study,
+    StudyState,
+    Trial,
+    TrialState,
+)
+
+
+class Values(Protocol):
+    """A row's columns, in whatever mapping a store has them."""
+
+    def __getitem__(self, column: str, /) -> Any: ...
+
+
+MAX_INT = 2**63 - 1
+_INTEGERS = ("number", "trial", "generation", "parent", "step", "value_step", "rung", "size_bytes")
+
+
+def fits(number: int) -> bool:
+    """Whether a database can keep (or look for) this integer."""
+    return -MAX_INT - 1 <= number <= MAX_INT
+
+
+def encode(row: Row) -> dict[str, Any]:
+    """The columns of a row; the id of an event is left out, since the store gives it.
+
+    Raises TypeError for what is no row, or holds what is no JSON, and ValueError for an integer beyond 64 bits.
+    """
+    match row:
+        case Trial():
+            values = _trial_values(row)
+        case Measurement():
+            values = _key(row) | {"metrics": _metrics_text(row.metrics)}
+        case Decision():
+            values = _key(row) | {
+                "action": Action(row.action).value,
+                "reason": clean(row.reason),
+                "rung": row.rung,
+                "cutoff": _finite(row.cutoff),
+            }
+        case Checkpoint():
+            values = _key(row) | {"path": row.path, "size_bytes": row.size_bytes}
+        case Event():
+            values = {
+                "kind": row.kind,
+                "trial": row.trial,
+                "data": json.dumps(_json_safe(row.data)),
+                "recorded_at": row.recorded_at,
+            }
+        case _:
+            raise TypeError(f"{type(row).__name__} is no row of a study; write a Trial, Measurement, … (hpo.trial.Row)")
+    for column in _INTEGERS:
+        if (number := values.get(column)) is None:
+            continue
+        # SQLite would store NumPy's integers as bytes.
+        values[column] = index(number)
+        if not fits(number):
+            raise ValueError(f"{type(row).__name__}.{column} is {number}, but an integer has at most 64 bits")
+    return values
+
+
+def _trial_values(trial: Trial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "params": json.dumps(dict(trial.params)),
+        "state": TrialState(trial.state).value,
+        "generation": trial.generation,
+        "parent": trial.parent,
+        "step": trial.step,
+        "value": _finite(trial.value),
+        "value_step": trial.value_step,
+        "cause": FailureCause(trial.cause).value if trial.cause is not None else None,
+        "message": clean(trial.message) if trial.message is not None else None,
+        "created_at": trial.created_at,
+        "started_at": trial.started_at,
+        "ended_at": trial.ended_at,
+    }
+
+
+def _key(row: Measurement | Decision | Checkpoint) -> dict[str, Any]:
+    return {
+        "trial": row.trial,
+        "generation": row.generation,
+        "step": row.step,
+        "recorded_at": row.recorded_at,
+    }
+
+
+def to_trial(study: str, values: Values) -> Trial:
+    return Trial(
+        study=study,
+        number=values["number"],
+        params=_params(values["params"]),
+        state=TrialState(values["state"]),
+        generation=values["generation"],
+        parent=values["parent"],
+        step=values["step"],
+        value=values["value"],
+        value_step=values["value_step"],
+        cause=FailureCause(values["cause"]) if values["cause"] is not None else None,
+        message=values["message"],
+        created_at=values["created_at"],
+        started_at=values["started_at"],
+        ended_at=values["ended_at"],
+    )
+
+
+def to_measurement(study: str, values: Values) -> Measurement:
+    return Measurement(
+        study=study,
+        trial=values["trial"],
+        generation=values["generation"],
+        step=values["step"],
+        metrics={name: float(value) for name, value in json.loads(values["metrics"]).items()},
+        recorded_at=values["recorded_at"],
+    )
+
+
+def to_decision(study: str, values: Values) -> Decision:
+    return Decision(
+        study=study,
+        trial=values["trial"],
+        generation=values["generation"],
+        step=values["step"],
+        action=Action(values["action"]),
+        reason=values["reason"],
+        rung=values["rung"],
+        cutoff=values["cutoff"],
+        recorded_at=values["recorded_at"],
+    )
+
+
+def to_checkpoint(study: str, values: Values) -> Checkpoint:
+    return Checkpoint(
+        study=study,
+        trial=values["trial"],
+        generation=values["generation"],
+        step=values["step"],
+        path=values["path"],
+        size_bytes=values["size_bytes"],
+        recorded_at=values["recorded_at"],
+    )
+
+
+def to_event(study: str, values: Values) -> Event:
+    return Event(
+        study=study,
+        kind=values["kind"],
+        trial=values["trial"],
+        data=json.loads(values["data"]),
+        recorded_at=values["recorded_at"],
+        id=values["id"],
+    )
+
+
+def study_values(study: Study) -> dict[str, Any]:
+    return {
+        "name": study.name,
+        "spec": json.dumps(to_data(study.spec)),
+        "state": study.state.value,
+        "message": study.message,
+        "package": study.package,
+        "attempt": study.attempt,
+        "job": study.job,
+        "version": study.version,
+        "created_at": study.created_at,
+        "started_at": study.started_at,
+        "ended_at": study.ended_at,
+    }
+
+
+def to_study(values: Values) -> Study:
+    return Study(
+        name=values["name"],
+        spec=to_spec(values["spec"]),
+        state=StudyState(values["state"]),
+        message=values["message"],
+        package=values["package"],
+        attempt=values["attempt"],
+        job=values["job"],
+        version=values["version"],
+        created_at=values["created_at"],
+        started_at=values["started_at"],
+        ended_at=values["ended_at"],
+    )
+
+
+def to_spec(text: str) -> StudySpec:
+    return parse(json.loads(text))
+
+
+def clean(text: str) -> str:
+    """The text without what PostgreSQL or UTF-8 refuses: a failure's message may hold any bytes."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
+
+
+def _params(text: str) -> Params:
+    params: Params = json.loads(text)
+    return params
+
+
+def _metrics_text(metrics: Metrics) -> str:
+    numbers = {name: float(value) for name, value in metrics.items()}
+    return json.dumps({name: n if math.isfinite(n) else _name_of(n) for name, n in numbers.items()})
+
+
+def _finite(value: float | None) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _name_of(number: float) -> str:
+    """What JSON texts call a number that isn't finite; `float` reads it back."""
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def _json_safe(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return _name_of(value)
+    if isinstance(value, Mapping):
+        return {str(key): _json_safe(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_json_safe(inner) for inner in value]
+    return value

@@ -1,0 +1,59 @@
+"""How a study moves on: pure functions from the study as it is to the study as it shall be, with its events.
+
+Both stores call them under the study's lock, so that they can't differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hpo.spec import StudySpec
+from hpo.store.rows import clean
+from hpo.trial import Event, Study, StudyState
+
+
+def created(spec: StudySpec, package: str | None, now: float) -> tuple[Study, Event]:
+    study = Study(name=spec.name, spec=spec, package=package, created_at=now)
+    return study, Event(study=spec.name, kind="study.created", recorded_at=now)
+
+
+def moved(
+    study: Study, state: StudyState, *, message: str | None, job: str | None, now: float
+) -> tuple[Study, Event | None]:
+    """The study in its new state. The very same object if nothing changes; an event if the state does."""
+    if study.state.is_final:
+        return study, None
+    after = replace(
+        study,
+        state=StudyState(state),
+        message=study.message if message is None else clean(message),
+        job=study.job if job is None else job,
+    )
+    if after == study:
+        return study, None
+    if after.state is study.state:
+        return replace(after, version=study.version + 1), None
+    after = replace(
+        after,
+        version=study.version + 1,
+        started_at=now if after.state is StudyState.RUNNING and study.started_at is None else study.started_at,
+        ended_at=now if after.state.is_final else None,
+    )
+    data = {} if message is None else {"message": after.message}
+    return after, Event(study=study.name, kind=f"study.{after.state}", data=data, recorded_at=now)
+
+
+def attempted(study: Study, job_prefix: str, now: float) -> tuple[Study, Event | None]:
+    """The study with one more driver. A final study stays as it is: a cancelled one doesn't come back to life."""
+    if study.state.is_final:
+        return study, None
+    attempt = study.attempt + 1
+    after = replace(
+        study,
+        attempt=attempt,
+        job=f"{job_prefix}-{attempt}",
+        state=StudyState.STARTING,
+        version=study.version + 1,
+    )
+    data = {"attempt": attempt, "job": after.job}
+    return after, Event(study=study.name, kind="job.submitted", data=data, recorded_at=now)

@@ -1,0 +1,219 @@
+"""What the service answers when all is well."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from api.settings import Settings
+from hpo.protocols import Store
+from hpo.trial import StudyState
+
+Fill = Callable[..., None]
+
+
+def test_a_study_is_queued_with_its_address_and_etag(http: httpx.Client, store: Store, spec: dict[str, Any]) -> None:
+    response = http.post("/v1/studies", json={"spec": spec, "package": None})
+    assert response.status_code == 201
+    assert response.headers["location"] == "/v1/studies/mine"
+    assert response.headers["etag"] == '"1"'
+    assert response.json()["state"] == "queued"
+    shown = http.get(response.headers["location"])
+    assert shown.headers["etag"] == '"1"'
+    assert shown.json()["incumbent"] is None
+    assert shown.json()["spec"]["budget"]["trials"] == 8
+    assert store.study("mine").state is StudyState.QUEUED
+
+
+def test_validation_creates_nothing_and_fills_in_defaults(
+    http: httpx.Client, store: Store, spec: dict[str, Any]
+) -> None:
+    response = http.post("/v1/studies:validate", json={"spec": spec})
+    assert response.status_code == 200
+    assert response.json()["spec"]["retry"] == {"lost_workers": 2}
+    assert list(store.studies().items) == []
+
+
+def test_studies_come_in_pages(http: httpx.Client, spec: dict[str, Any]) -> None:
+    names = [f"study-{number}" for number in range(5)]
+    for name in names:
+        http.post("/v1/studies", json={"spec": spec | {"name": name}})
+    found: list[str] = []
+    token: str | None = None
+    while True:
+        query = {"page_size": 2} | ({"page_token": token} if token else {})
+        page = http.get("/v1/studies", params=query).json()
+        found += [study["name"] for study in page["items"]]
+        token = page["next_page_token"]
+        if token is None:
+            break
+    assert found == names[::-1]
+    assert http.get("/v1/studies", params={"state": "running"}).json()["items"] == []
+
+
+def test_a_study_shows_its_counts_and_its_best_trial(http: httpx.Client, fill: Fill, spec: dict[str, Any]) -> None:
+    fill(spec)
+    shown = http.get("/v1/studies/mine").json()
+    assert shown["counts"]["trials"]["completed"] == 3
+    assert shown["counts"]["trials"]["stopped"] == 1
+    assert shown["counts"]["steps"] == 4
+    assert shown["incumbent"]["number"] == 3
+
+
+def test_trials_come_by_number_or_by_value(http: httpx.Client, fill: Fill, spec: dict[str, Any]) -> None:
+    fill(spec)
+
+    def numbers(**query: Any) -> list[int]:
+        return [trial["number"] for trial in http.get("/v1/studies/mine/trials", params=query).json()["items"]]
+
+    assert numbers() == [0, 1, 2, 3]
+    assert numbers(order_by="value") == [3, 2, 1, 0]
+    assert numbers(state="stopped") == [3]
+    assert http.get("/v1/studies/mine/trials/2").json()["params"]["units"] == 3
+
+
+def test_the_best_come_with_their_checkpoints(http: httpx.Client, fill: Fill, spec: dict[str, Any]) -> None:
+    fill(spec)
+    best = http.get("/v1/studies/mine/best", params={"count": 2}).json()["items"]
+    assert [trial["number"] for trial in best] == [3, 2]
+    assert best[0]["checkpoint"]["path"] == "/somewhere/3"
+
+
+def test_numbers_that_json_lacks_come_as_their_names(http: httpx.Client, fill: Fill, spec: dict[str, Any]) -> None:
+    fill(spec)
+    for path in ("trials/0/measurements", "measurements"):
+        report = http.get(f"/v1/studies/mine/{path}").json()["items"][0]
+        assert report["metrics"] == {"loss": 10.0, "odd": "NaN", "far": "Infinity"}
+    assert http.get("/v1/studies/mine/decisions").json()["items"][0]["cutoff"] in ("-Infinity", None)
+    assert len(http.get("/v1/studies/mine/decisions", params={"trial": 1}).json()["items"]) == 1
+    assert http.get("/v1/studies/mine/trials/0/checkpoints").json()["items"][0]["size_bytes"] == 7
+
+
+def test_a_final_study_is_deleted(http: httpx.Client, fill: Fill, spec: dict[str, Any]) -> None:
+    fill(spec)
+    assert http.delete("/v1/studies/mine").status_code == 204
+    assert http.get("/v1/studies/mine").status_code == 404
+
+
+def test_health_needs_no_token(server: str) -> None:
+    assert httpx.get(f"{server}/healthz", trust_env=False).json()["status"] == "alive"
+    ready = httpx.get(f"{server}/readyz", trust_env=False)
+    assert ready.status_code == 200
+    assert ready.json()["parts"]["store"]["ok"]
+
+
+def test_a_store_that_is_down_makes_the_service_unready(
+    http: httpx.Client, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hpo.errors import StoreError
+
+    def down(self: object) -> None:
+        raise StoreError("postgresql://user:secret@host is down")
+
+    monkeypatch.setattr(type(store), "ping", down)
+    answer = http.get("/readyz")
+    assert answer.status_code == 503
+    assert not answer.json()["parts"]["store"]["ok"]
+    assert "secret" not in answer.text
+
+
+def test_openapi_describes_every_route_with_a_tag_and_the_problems(http: httpx.Client) -> None:
+    document = http.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.1")
+    operations = [
+        (path, method, operation) for path, item in document["paths"].items() for method, operation in item.items()
+    ]
+    assert len(operations) >= 17
+    for path, method, operation in operations:
+        assert operation["tags"], (path, method)
+        assert operation["summary"], (path, method)
+        if path.startswith("/v1"):
+            assert operation["security"], (path, method)
+            assert "application/problem+json" in operation["responses"]["401"]["content"]
+    body = document["components"]["schemas"]["StudyCreate"]
+    assert body["examples"][0]["spec"]["name"] == "headlines"
+    text = str(document)
+    for reference in set(__import__("re").findall(r"#/components/schemas/(\w+)", text)):
+        assert reference in document["components"]["schemas"], reference
+    assert http.get("/docs").status_code == 200
+
+
+def test_the_api_process_loads_neither_torch_nor_tune_nor_models() -> None:
+    code = (
+        "import sys, api.app, api.cli, cluster.jobs, api.client, hpo.registry\n"
+        "bad = [m for m in ('torch', 'ray.tune', 'ray.train', 'optuna', 'models.seqgan') if m in sys.modules]\n"
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def _zip(files: dict[str, bytes]) -> tuple[str, bytes]:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}", buffer.getvalue()
+
+
+class TestPackages:
+    def test_a_package_is_stored_once_and_gives_a_study_its_trainable(
+        self, http: httpx.Client, settings: Settings, spec: dict[str, Any]
+    ) -> None:
+        digest, content = _zip({"theirs.py": b"def train(params, trial): ...\n", "data/a.txt": b"a"})
+        assert http.put(f"/v1/packages/{digest}", content=content).status_code == 201
+        assert http.put(f"/v1/packages/{digest}", content=content).status_code == 200
+        folder = settings.packages / digest.removeprefix("sha256:")
+        assert (folder / "data" / "a.txt").read_bytes() == b"a"
+        assert [path.name for path in settings.packages.iterdir()] == [folder.name]
+        spec["trainable"] = "theirs:train"
+        assert http.post("/v1/studies", json={"spec": spec}).status_code == 422
+        created = http.post("/v1/studies", json={"spec": spec, "package": digest})
+        assert created.status_code == 201, created.text
+        assert created.json()["package"] == digest
+
+    @pytest.mark.parametrize("name", ["../out.py", "/etc/out.py", "a/../../out.py", "..\\out.py"])
+    def test_a_name_that_leads_out_is_refused(self, http: httpx.Client, settings: Settings, name: str) -> None:
+        digest, content = _zip({"fine.py": b"", name: b"x"})
+        response = http.put(f"/v1/packages/{digest}", content=content)
+        assert response.status_code == 422
+        assert "leads out" in response.json()["detail"]
+        assert list(settings.packages.iterdir()) == []
+        assert not list(settings.home.rglob("out.py"))
+
+    def test_a_symbolic_link_is_refused(self, http: httpx.Client, settings: Settings) -> None:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            link = zipfile.ZipInfo("link")
+            link.external_attr = 0o120777 << 16
+            archive.writestr(link, "/etc/passwd")
+        digest = f"sha256:{hashlib.sha256(buffer.getvalue()).hexdigest()}"
+        assert http.put(f"/v1/packages/{digest}", content=buffer.getvalue()).status_code == 422
+
+    def test_what_is_no_zip_file_is_refused(self, http: httpx.Client, settings: Settings) -> None:
+        content = b"PK\x03\x04 nonsense"
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        assert http.put(f"/v1/packages/{digest}", content=content).status_code == 422
+        assert list(settings.packages.iterdir()) == []
+
+    def test_another_digest_is_refused(self, http: httpx.Client, settings: Settings) -> None:
+        response = http.put(f"/v1/packages/sha256:{'0' * 64}", content=_zip({"a.py": b""})[1])
+        assert response.status_code == 422
+        assert "digest" in response.json()["detail"]
+        assert list(settings.packages.iterdir()) == []
+
+    def test_a_package_that_was_never_uploaded_is_refused(
+        self, http: httpx.Client, store: Store, spec: dict[str, Any]
+    ) -> None:
+        response = http.post("/v1/studies", json={"spec": spec, "package": f"sha256:{'0' * 64}"})
+        assert response.status_code == 422
+        assert response.json()["errors"][0]["pointer"] == "/package"
+        assert list(store.studies().items) == []

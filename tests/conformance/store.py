@@ -1,0 +1,30 @@
+"""What every Store does: one test a sentence of `hpo.protocols.Store`."""
+
+from __future__ import annotations
+
+import pytest
+from conformance.store_events import EventConformance
+from conformance.store_rows import RowConformance
+from conformance.store_studies import StudyConformance
+from conformance.store_values import spec
+
+from hpo.protocols import Store
+from hpo.trial import Lease
+
+
+class StoreConformance(StudyConformance, RowConformance, EventConformance):
+    """Subclasses give `store`, and `peer`: another store on the same database, as in another process."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def peer(self, store: Store) -> Store:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def lease(self, store: Store) -> Lease:
+        """The lease of the new study `s`."""
+        store.create_study(spec())
+        return store.claim("s", holder="driver-1", lease_seconds=60)
