@@ -14,8 +14,8 @@ from typing import Any, Literal, Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from api.limits import MAX_PACKAGE
 from api.schemas import (
+    MAX_PACKAGE,
     BestAnswer,
     BestListAnswer,
     CheckpointAnswer,

@@ -17,7 +17,7 @@ from typing import IO, Protocol
 
 from api import packages
 from api.settings import Settings
-from hpo.errors import ClusterError, HpoError
+from hpo.errors import ClusterError, HpoError, LeaseHeldError
 from hpo.protocols import Store
 from hpo.trial import Study, StudyState
 
@@ -28,6 +28,8 @@ HEARTBEAT_SECONDS = 30.0
 MAX_REFUSALS = 3
 """Ray answers, but refuses the same job so often: the study has failed."""
 LOG_LINES = 8
+LEASE_HELD = 3
+"""The driver's exit code where another driver holds the study (`hpo.driver`)."""
 
 
 class JobsApi(Protocol):
@@ -44,6 +46,8 @@ class JobsApi(Protocol):
     def status(self, submission_id: str) -> str | None: ...
 
     def message(self, submission_id: str) -> str: ...
+
+    def exit_code(self, submission_id: str) -> int | None: ...
 
     def logs(self, submission_id: str) -> str: ...
 
@@ -195,8 +199,18 @@ class Controller:
         elif status is None:
             self._fail(study, f"Ray at {jobs.address} has lost its job {study.job}; was the cluster started anew?")
         elif status in ("FAILED", "STOPPED", "SUCCEEDED"):
+            if status == "FAILED" and jobs.exit_code(study.job) == LEASE_HELD and self._is_driven(study.name):
+                return  # another driver is at it, such as that of `hpo run`
             # The driver writes the study's end before it ends itself, and a final state stays: no race.
             self._fail(study, _why(study.job, status, jobs))
+
+    def _is_driven(self, study: str) -> bool:
+        """Whether a driver holds the study's lease."""
+        try:
+            self._store.release(self._store.claim(study, holder="controller", lease_seconds=1))
+        except LeaseHeldError:
+            return True
+        return False
 
     def _fail(self, study: Study, message: str) -> None:
         after = self._store.set_study_state(study.name, StudyState.FAILED, message=message)

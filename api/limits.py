@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ApiError, answer_to
+from api.schemas import MAX_PACKAGE
 
 MAX_BODY = 1_000_000
-MAX_PACKAGE = 50_000_000
 PACKAGES = "/v1/packages/"
 
 

@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
 from api.errors import ApiError
+from api.schemas import DIGEST
 from hpo.errors import Problem
 
-DIGEST = r"sha256:[0-9a-f]{64}"
 MAX_FILES = 20_000
 MAX_EXTRACTED = 500_000_000
 """Bytes: a zip file of 50 MB may hold much more than it should."""

@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.packages import DIGEST
+from api import examples
 from hpo.spec import ParamValue, StudySpec
 from hpo.trial import Action, FailureCause, StudyState, TrialState
 
@@ -20,28 +20,10 @@ T = TypeVar("T")
 
 Number = float | Literal["NaN", "Infinity", "-Infinity"]
 
-SPEC_EXAMPLE: dict[str, Any] = {
-    "name": "headlines",
-    "trainable": "headlines",
-    "parameters": {
-        "lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
-        "hidden": {"type": "int", "low": 16, "high": 128, "step": 16},
-    },
-    "objective": {"metric": "perplexity", "direction": "minimize"},
-    "search": {"algorithm": "optuna"},
-    "scheduler": {"algorithm": "asha", "grace_steps": 1, "reduction_factor": 3},
-    "budget": {"trials": 20, "steps_per_trial": 9},
-}
-_TRIAL: dict[str, Any] = {
-    "study": "headlines", "number": 3, "params": {"lr": 0.003, "hidden": 64}, "state": "stopped", "generation": 0,
-    "parent": None, "step": 3, "value": 61.2, "value_step": 3, "cause": None,
-    "message": "rung 3: 61.2 is worse than the cutoff 58.4 (7 trials seen)",
-    "created_at": 1770000000.0, "started_at": 1770000001.0, "ended_at": 1770000009.0,
-}  # fmt: skip
-_STUDY: dict[str, Any] = {
-    "name": "headlines", "spec": SPEC_EXAMPLE, "state": "running", "message": None, "package": None, "attempt": 1,
-    "job": "hpo-headlines-1", "version": 3, "created_at": 1770000000.0, "started_at": 1770000004.0, "ended_at": None,
-}  # fmt: skip
+DIGEST = r"sha256:[0-9a-f]{64}"
+"""The name of an uploaded working folder."""
+MAX_PACKAGE = 50_000_000
+"""Bytes of an uploaded working folder's zip file."""
 
 
 def finite(value: object) -> Any:
@@ -65,7 +47,7 @@ class StudyCreate(BaseModel):
     """A study to run."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", json_schema_extra={"examples": [{"spec": SPEC_EXAMPLE, "package": None}]}
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"spec": examples.SPEC, "package": None}]}
     )
 
     spec: StudySpec
@@ -76,7 +58,7 @@ class StudyCreate(BaseModel):
 class TrialAnswer(Answer):
     """One configuration and what became of it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_TRIAL]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.TRIAL]})
 
     study: str
     number: int
@@ -97,7 +79,7 @@ class TrialAnswer(Answer):
 class StudyAnswer(Answer):
     """A study and where its search stands."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_STUDY]})
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.STUDY]})
 
     name: str
     spec: StudySpec
@@ -125,7 +107,11 @@ class StudyDetailAnswer(StudyAnswer):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {**_STUDY, "counts": {"trials": {"running": 2, "stopped": 5}, "steps": 31}, "incumbent": _TRIAL}
+                {
+                    **examples.STUDY,
+                    "counts": {"trials": {"running": 2, "stopped": 5}, "steps": 31},
+                    "incumbent": examples.TRIAL,
+                }
             ]
         }
     )
@@ -177,16 +163,7 @@ class BestAnswer(TrialAnswer):
 class EventAnswer(Answer):
     """A line of a study's history."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": 17, "study": "headlines", "kind": "incumbent.changed", "trial": 3,
-                    "data": {"step": 3, "value": 61.2}, "recorded_at": 1770000009.0,
-                }
-            ]
-        }
-    )  # fmt: skip
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.EVENT]})
 
     id: int
     study: str
@@ -244,20 +221,7 @@ class Part(Answer):
 class ReadyAnswer(Answer):
     """Whether the service can run studies, and which part keeps it from that."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "ready": True,
-                    "parts": {
-                        "store": {"ok": True, "detail": "answers"},
-                        "controller": {"ok": True, "detail": "at work"},
-                        "ray": {"ok": True, "detail": "Ray 2.60.0 at http://127.0.0.1:8265"},
-                    },
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.READY]})
 
     ready: bool
     parts: dict[str, Part]
@@ -284,25 +248,7 @@ class ProblemField(Answer):
 class ProblemAnswer(Answer):
     """RFC 9457."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "urn:hpo:problem:invalid-specification",
-                    "title": "The study specification breaks a rule; nothing was changed",
-                    "status": 422,
-                    "detail": "parameters.lr.low: low is 1.0 and high is 0.1, but low must be below high; swap them",
-                    "errors": [
-                        {
-                            "pointer": "/spec/parameters/lr/low",
-                            "detail": "low is 1.0 and high is 0.1, but low must be below high",
-                            "hint": "swap them, or make the parameter a constant under [fixed]",
-                        }
-                    ],
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.PROBLEM]})
 
     type: str
     title: str

@@ -60,9 +60,12 @@ class Settings(BaseSettings):
     def _url(cls, url: str, info: ValidationInfo) -> str:
         if url or "host" not in info.data or "port" not in info.data:
             return url.rstrip("/")
-        host = info.data["host"]
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"http://[{host}]:{info.data['port']}" if ":" in host else f"http://{host}:{info.data['port']}"
+        return _local_url(info.data["host"], info.data["port"])
+
+    @property
+    def local_url(self) -> str:
+        """Where the service is found on its own machine."""
+        return _local_url(self.host, self.port)
 
     @property
     def packages(self) -> Path:
@@ -96,3 +99,8 @@ class Settings(BaseSettings):
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(token := secrets.token_urlsafe(32))
         return token
+
+
+def _local_url(host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # all interfaces: the loopback is one
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

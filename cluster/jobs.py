@@ -78,6 +78,12 @@ class Jobs:
         answer = self._request("GET", f"/api/jobs/{urllib.parse.quote(submission_id, safe='')}", missing_ok=True)
         return str((answer or {}).get("message") or "")
 
+    def exit_code(self, submission_id: str) -> int | None:
+        """What the job's command ended with; None while it runs, or where Ray doesn't know."""
+        answer = self._request("GET", f"/api/jobs/{urllib.parse.quote(submission_id, safe='')}", missing_ok=True)
+        code = answer.get("driver_exit_code")
+        return code if isinstance(code, int) else None
+
     def stop(self, submission_id: str) -> bool:
         """Ask a job to end; whether it was running. False where the cluster knows no such job."""
         path = f"/api/jobs/{urllib.parse.quote(submission_id, safe='')}/stop"

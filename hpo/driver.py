@@ -40,7 +40,8 @@ def drive(store: Store, name: str, storage: Path, *, interrupted: Callable[[], b
     lease = store.claim(name, holder=f"{socket.gethostname()}:{os.getpid()}", lease_seconds=LEASE_SECONDS)
     try:
         if study.state is StudyState.RUNNING:
-            state, message = StudyState.FAILED, f"driver {study.attempt} ended in mid-study; submit the study again"
+            state = StudyState.FAILED
+            message: str | None = f"driver {study.attempt} ended in mid-study; submit the study again"
         else:
             store.set_study_state(name, StudyState.RUNNING, lease=lease)
             state, message = _run(store, lease, study, storage, interrupted)

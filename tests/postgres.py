@@ -24,11 +24,12 @@ class Postgres:
         self._uri = uri
         self._numbers = count(1)
 
-    def create_database(self) -> str:
-        """The URL of a new, empty database."""
+    def create_database(self, template: str = "template1") -> str:
+        """The URL of a new database: an empty one, or a copy of the database named `template`."""
         name = f"test_{next(self._numbers)}"
         with psycopg.connect(self._uri, autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
         head, _, options = self._uri.partition("?")
         return f"{head.rpartition('/')[0]}/{name}" + (f"?{options}" if options else "")
 

@@ -73,14 +73,13 @@ def _spawn(settings: Settings) -> Service:
             [sys.executable, "-m", "api.cli", "serve"], stdin=subprocess.DEVNULL, stdout=log,
             stderr=subprocess.STDOUT, env=environment, start_new_session=True,
         )  # fmt: skip
-    service = Service(process.pid, start_time(process.pid), settings.url)
+    service = Service(process.pid, start_time(process.pid), settings.local_url)
     _state_file(settings).write_text(json.dumps(asdict(service)), encoding="utf-8")
     return service
 
 
 def _wait_until_ready(settings: Settings, service: Service, deadline: float) -> None:
-    host = f"http://127.0.0.1:{settings.port}" if settings.host == "0.0.0.0" else settings.url
-    with Client(host, settings.known_token()) as client:
+    with Client(settings.local_url, settings.known_token()) as client:
         while True:
             answer: ReadyAnswer | None = None
             try:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request, Response, status
 
 from api import packages
 from api.routes.common import Responses, SettingsParam, problems
-from api.schemas import PackageAnswer
+from api.schemas import DIGEST, PackageAnswer
 
 router = APIRouter(prefix="/v1/packages", tags=["packages"])
 
@@ -23,7 +23,7 @@ _THERE: Responses = {200: {"model": PackageAnswer, "description": "It was there 
 Digest = Annotated[
     str,
     Path(
-        pattern=f"^{packages.DIGEST}$", description="`sha256:` and the digest of the body.",
+        pattern=f"^{DIGEST}$", description="`sha256:` and the digest of the body.",
         examples=["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
     ),
 ]  # fmt: skip

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Depends, Query, Response, status
 from api import packages
 from api.body import json_body
 from api.errors import ApiError
-from api.packages import DIGEST
 from api.routes.common import (
     PageSize,
     PageToken,
@@ -22,7 +21,7 @@ from api.routes.common import (
     study_answer,
     trial_answer,
 )
-from api.schemas import CountsAnswer, ListAnswer, StudyAnswer, StudyCreate, StudyDetailAnswer, ValidAnswer
+from api.schemas import DIGEST, CountsAnswer, ListAnswer, StudyAnswer, StudyCreate, StudyDetailAnswer, ValidAnswer
 from api.settings import Settings
 from api.submission import accept
 from hpo.errors import Problem

@@ -118,6 +118,7 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
         trial = self._trials.get(number)
         if trial is None or trial.is_finished():
             return
+        self._ledger.stop(number)  # first: Tune tells of its own stop as if the trainable had returned
         tune_controller.stop_trial(trial)
         if number in self._jobs:
             self._cancel(self._jobs[number])

@@ -186,9 +186,11 @@ class Ledger:
         if live is not None:
             self._end(live, TrialState.FAILED, cause=cause, message=message)
 
-    def stop_all(self, reason: str) -> None:
-        """End what is at work, because the study is over or interrupted."""
-        for live in list(self._live.values()):
+    def stop(self, number: int) -> None:
+        """End a trial at work, because the study is over or interrupted."""
+        live = self._live.get(number)
+        if live is not None:
+            reason = self.finish_reason or self.error or "the study was interrupted"
             self._end(live, TrialState.STOPPED, message=reason)
 
     def check_clock(self) -> None:
@@ -217,7 +219,7 @@ class Ledger:
         had = f"it reported {', '.join(sorted(metrics))}" if metrics else "it ended without a report"
         message = f"objective.metric is {metric!r}, but {had}; name a metric that the trainable reports"
         self._end(live, TrialState.FAILED, cause=FailureCause.NO_METRIC, message=message)
-        if self.incumbent is None:
+        if self.incumbent is None and self.error is None:
             self.error = f"trial {live.trial.number}: {message}"
 
     def _end(

@@ -86,8 +86,8 @@ def run_study(
             _tune(spec, ledger, workers, recorder, started, storage, interrupted)
         for scratch in ("tune", "train", "work"):  # of no use to anyone: the store is the memory
             shutil.rmtree(storage / scratch, ignore_errors=True)
-        if ledger.live:
-            ledger.stop_all(ledger.finish_reason or ledger.error or "the study was interrupted")
+        for number in ledger.live:
+            ledger.stop(number)
     return Outcome(ledger.incumbent, ledger.finish_reason, ledger.error, recorder.lost)
 
 

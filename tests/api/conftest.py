@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import os
+import shutil
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -35,16 +36,29 @@ SPEC: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import os
+@pytest.fixture(autouse=True, scope="module")
+def _no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("HPO_", "RAY_")):
+                patch.delenv(name)
+        folder = tmp_path_factory.mktemp("trainables")
+        (folder / "mine.py").write_text("def train(params, trial): ...\n")
+        patch.syspath_prepend(str(folder))
+        yield
 
-    for name in list(os.environ):
-        if name.startswith(("HPO_", "RAY_")):
-            monkeypatch.delenv(name)
-    (tmp_path / "trainables").mkdir()
-    (tmp_path / "trainables" / "mine.py").write_text("def train(params, trial): ...\n")
-    monkeypatch.syspath_prepend(str(tmp_path / "trainables"))
+
+@pytest.fixture(autouse=True)
+def _empty(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One service serves a module (it takes a second to start); each test leaves it empty."""
+    yield
+    if "store" not in request.fixturenames:
+        return
+    store: Store = request.getfixturevalue("store")
+    for study in store.studies(page_size=1000).items:
+        store.set_study_state(study.name, StudyState.CANCELLED)
+        store.delete_study(study.name)
+    shutil.rmtree(request.getfixturevalue("settings").packages, ignore_errors=True)
 
 
 @pytest.fixture
@@ -52,25 +66,23 @@ def spec() -> dict[str, Any]:
     return copy.deepcopy(SPEC)
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home")
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(home=tmp_path_factory.mktemp("hpo") / "home")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def store(settings: Settings) -> Iterator[Store]:
     opened = open_store(settings.database_url)
     yield opened
     opened.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(settings: Settings, store: Store) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            create_app(settings, store), log_level="error", ws="none", timeout_graceful_shutdown=1
-        )
+        config = uvicorn.Config(create_app(settings, store), log_level="error", ws="none", timeout_graceful_shutdown=1)
         running = uvicorn.Server(config)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -83,18 +95,18 @@ def server(settings: Settings, store: Store) -> Iterator[str]:
         assert not thread.is_alive()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def token(server: str, settings: Settings) -> str:
     return settings.known_token() or ""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def http(server: str, token: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server, headers={"Authorization": f"Bearer {token}"}, trust_env=False) as client:
         yield client
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(server: str, token: str) -> Iterator[Client]:
     with Client(server, token) as opened:
         yield opened

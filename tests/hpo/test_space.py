@@ -16,7 +16,7 @@ from hpo import space
 from hpo.spec import FloatParameter, IntParameter, Parameter
 
 # The same examples in every run, and no limit of time on a busy machine.
-EXAMPLES = settings(derandomize=True, deadline=None, max_examples=200)
+EXAMPLES = settings(derandomize=True, deadline=None, max_examples=100)
 
 _adapter: TypeAdapter[Any] = TypeAdapter(Parameter)
 

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 from conformance.store import StoreConformance
+from postgres import Postgres
 
 from hpo.protocols import Store
 from hpo.store import open_store
@@ -12,11 +13,15 @@ from hpo.store import open_store
 
 class TestPostgresStore(StoreConformance):
     @pytest.fixture
-    def store(self, postgres_url: str) -> Iterator[Store]:
-        with closing(open_store(postgres_url)) as store:
+    def url(self, postgres: Postgres, postgres_template: str) -> str:
+        return postgres.create_database(postgres_template)
+
+    @pytest.fixture
+    def store(self, url: str) -> Iterator[Store]:
+        with closing(open_store(url)) as store:
             yield store
 
     @pytest.fixture
-    def peer(self, postgres_url: str, store: Store) -> Iterator[Store]:
-        with closing(open_store(postgres_url)) as peer:
+    def peer(self, url: str, store: Store) -> Iterator[Store]:
+        with closing(open_store(url)) as peer:
             yield peer

@@ -138,5 +138,6 @@ def test_an_interrupted_driver_ends_in_order_and_the_study_is_cancelled(runner, 
     done = runner.finish(driver)
     assert driver.returncode == 130
     assert done.study.state is StudyState.CANCELLED
-    assert all(trial.state.is_final for trial in done.trials)
+    assert {trial.state for trial in done.trials} == {TrialState.STOPPED}
+    assert {trial.message for trial in done.trials} == {"the study was interrupted"}
     assert free_cpus() == 4

@@ -207,7 +207,7 @@ def test_a_goal_or_a_spent_budget_ends_the_study(budget, reason):
     assert book.ledger.finish_reason is not None
     assert reason in book.ledger.finish_reason
     assert book.ledger.start() is None
-    book.ledger.stop_all(book.ledger.finish_reason)
+    book.ledger.stop(0)
     assert book.trial(0).state is TrialState.STOPPED
 
 

@@ -1,0 +1,57 @@
+"""What /docs shows for each kind of answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SPEC: dict[str, Any] = {
+    "name": "headlines",
+    "trainable": "headlines",
+    "parameters": {
+        "lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
+        "hidden": {"type": "int", "low": 16, "high": 128, "step": 16},
+    },
+    "objective": {"metric": "perplexity", "direction": "minimize"},
+    "search": {"algorithm": "optuna"},
+    "scheduler": {"algorithm": "asha", "grace_steps": 1, "reduction_factor": 3},
+    "budget": {"trials": 20, "steps_per_trial": 9},
+}
+TRIAL: dict[str, Any] = {
+    "study": "headlines", "number": 3, "params": {"lr": 0.003, "hidden": 64}, "state": "stopped", "generation": 0,
+    "parent": None, "step": 3, "value": 61.2, "value_step": 3, "cause": None,
+    "message": "rung 3: 61.2 is worse than the cutoff 58.4 (7 trials seen)",
+    "created_at": 1770000000.0, "started_at": 1770000001.0, "ended_at": 1770000009.0,
+}  # fmt: skip
+STUDY: dict[str, Any] = {
+    "name": "headlines", "spec": SPEC, "state": "running", "message": None, "package": None, "attempt": 1,
+    "job": "hpo-headlines-1", "version": 3, "created_at": 1770000000.0, "started_at": 1770000004.0, "ended_at": None,
+}  # fmt: skip
+EVENT: dict[str, Any] = {
+    "id": 17,
+    "study": "headlines",
+    "kind": "incumbent.changed",
+    "trial": 3,
+    "data": {"step": 3, "value": 61.2},
+    "recorded_at": 1770000009.0,
+}
+READY: dict[str, Any] = {
+    "ready": True,
+    "parts": {
+        "store": {"ok": True, "detail": "answers"},
+        "controller": {"ok": True, "detail": "at work"},
+        "ray": {"ok": True, "detail": "Ray 2.60.0 at http://127.0.0.1:8265"},
+    },
+}
+PROBLEM: dict[str, Any] = {
+    "type": "urn:hpo:problem:invalid-specification",
+    "title": "The study specification breaks a rule; nothing was changed",
+    "status": 422,
+    "detail": "parameters.lr.low: low is 1.0 and high is 0.1, but low must be below high; swap them",
+    "errors": [
+        {
+            "pointer": "/spec/parameters/lr/low",
+            "detail": "low is 1.0 and high is 0.1, but low must be below high",
+            "hint": "swap them, or make the parameter a constant under [fixed]",
+        }
+    ],
+}
