@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hpo import registry, specfile, trainables
 from hpo.spec import StudySpec
 
 
-def accept(data: Any, *, working_dir: Path | None = None) -> StudySpec:
-    """The checked specification, or InvalidSpecError with every problem found. Changes nothing.
+class Accepted(NamedTuple):
+    """A specification that may run, and what its trainable says of its data, for people."""
+
+    spec: StudySpec
+    note: str | None
+
+
+def accept(data: Any, *, working_dir: Path | None = None) -> Accepted:
+    """Check what was sent, or raise InvalidSpecError with every problem found. Changes nothing.
 
     `working_dir` is the folder that holds the user's own trainable, if any. Whether the cluster can hold the study is
     found when it is placed, not here.
     """
     spec = specfile.parse(data)
     registry.check(spec)
-    trainables.preflight(spec.trainable, spec.parameters, spec.fixed, folder=working_dir)
-    return spec
+    note = trainables.preflight(spec.trainable, spec.parameters, spec.fixed, folder=working_dir)
+    return Accepted(spec, note)

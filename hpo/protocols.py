@@ -86,8 +86,11 @@ class Store(Protocol):
     """
 
     # -- studies ------------------------------------------------------------------------------------------
-    def create_study(self, spec: StudySpec, *, package: str | None = None) -> Study:
-        """A new queued study, with its event study.created. Raises StudyExistsError; then nothing changes."""
+    def create_study(self, spec: StudySpec, *, package: str | None = None, queued: bool = True) -> Study:
+        """A new queued study, with its event study.created. Raises StudyExistsError; then nothing changes.
+
+        With queued=False it is starting: its creator runs it, and no service picks it up.
+        """
 
     def study(self, name: str) -> Study: ...
 

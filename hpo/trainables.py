@@ -53,31 +53,30 @@ def is_target(name: str) -> bool:
 
 def preflight(
     name: str, parameters: Iterable[str], fixed: Mapping[str, object], *, folder: Path | None = None
-) -> None:
+) -> str | None:
     """Check what can be known before a study starts, without loading the trainable itself.
 
     One of ours checks its constants and data. For the user's own, the module must be found in `folder` (its working
-    directory) or installed here, and its source must define the function. Raises InvalidSpecError.
+    directory) or installed here, and its source must define the function. Raises InvalidSpecError. What comes back is
+    what one of ours says of its data, for people.
     """
     if name in BUILT_IN:
         try:
-            load(BUILT_IN[name].check)(list(parameters), dict(fixed))
+            return str(load(BUILT_IN[name].check)(list(parameters), dict(fixed)))
         except ValueError as error:
             raise InvalidSpecError([_located(str(error), parameters, fixed)]) from None
-        return
     problem = _missing(name, folder)
     if problem is not None:
         raise InvalidSpecError([problem])
+    return None
 
 
 def _located(message: str, parameters: Iterable[str], fixed: Mapping[str, object]) -> Problem:
     """What a check complains of, at its field: the message opens with the field's name, or is about the data."""
     name, _, rest = message.partition(": ")
-    if name in fixed:
-        return Problem(f"/fixed/{name}", rest, "")
-    if name in parameters:
-        return Problem(f"/parameters/{name}", rest, "")
-    return Problem("/fixed/data", message, "")
+    pointer = f"/fixed/{name}" if name in fixed else f"/parameters/{name}" if name in parameters else None
+    detail, _, hint = (rest if pointer else message).rpartition("; ")
+    return Problem(pointer or "/fixed/data", detail or hint, hint if detail else "correct the value")
 
 
 def _missing(target: str, folder: Path | None) -> Problem | None:
@@ -122,7 +121,7 @@ def _bound(tree: ast.Module) -> set[str]:
     return names
 
 
-def load(name: str) -> Callable[..., None]:
+def load(name: str) -> Callable[..., Any]:
     """The function of a trainable's name.
 
     Raises TrainableNotFoundError when the module can't be found or has no such function. An error inside the

@@ -137,16 +137,13 @@ def _follow(client: Client, name: str) -> Counter[int]:
 
 def _results(client: Client, study: StudyDetailAnswer, groups: Counter[int]) -> None:
     """What the search has found: the best trials, who was stopped where, and the gain over the first rung."""
-    from rich.console import Console
-
-    from api.cli.render import duration, trial_table
+    from api.cli.render import duration, show, trial_table
 
     metric = study.spec.objective.metric
     took = duration((study.ended_at or 0) - (study.started_at or 0))
     typer.echo(f"\n3/4  {study.spec.budget.trials} trials in {took}; the five best:\n")
     best = client.best(study.name, count=5)
-    console = Console()
-    console.print(trial_table(best, metric), highlight=False, soft_wrap=not console.is_terminal)
+    show(trial_table(best, metric))
     stops: dict[int, list[int]] = {}
     for decision in client.decisions(study.name, page_size=1000).items:
         if decision.action.value == "stop":

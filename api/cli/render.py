@@ -39,6 +39,14 @@ class EventLike(Protocol):
     def recorded_at(self) -> float: ...
 
 
+def show(renderable: object) -> None:
+    """Print to standard output: a terminal gets what fits, a pipe whole lines."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=250)
+    console.print(renderable, highlight=False)
+
+
 def number(value: object) -> str:
     """A figure for people: four digits that count."""
     if isinstance(value, bool) or not isinstance(value, int | float):

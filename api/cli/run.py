@@ -47,7 +47,9 @@ def run(
     from hpo.trial import StudyState
 
     settings = Settings()
-    checked = accept(read(spec, assignments, name), working_dir=working_dir)
+    checked, note = accept(read(spec, assignments, name), working_dir=working_dir)
+    if note and not as_json:
+        typer.echo(note)
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(contextlib.closing(open_store(settings.database_url)))
@@ -55,7 +57,7 @@ def run(
         if working_dir is not None:
             sys.path.insert(0, str(working_dir))
         stack.enter_context(connected(environment, working_dir=working_dir, show_logs=logs))
-        store.create_study(checked)
+        store.create_study(checked, queued=False)
         stack.enter_context(_interruptible(stop))
         with _shown(store, checked.name, quiet=as_json):
             study = drive(store, checked.name, settings.storage, interrupted=stop.is_set)
@@ -144,9 +146,7 @@ def _shown(store: Store, name: str, *, quiet: bool) -> Iterator[None]:
 def _print_best(store: Store, name: str, as_json: bool) -> None:
     import json
 
-    from rich.console import Console
-
-    from api.cli.render import trial_table
+    from api.cli.render import show, trial_table
     from api.schemas import TrialAnswer
 
     best = [
@@ -157,9 +157,7 @@ def _print_best(store: Store, name: str, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([trial.model_dump(mode="json") for trial in best], ensure_ascii=False, indent=2))
         return
-    console = Console()
-    metric = store.study(name).spec.objective.metric
-    console.print(trial_table(best, metric), highlight=False, soft_wrap=not console.is_terminal)
+    show(trial_table(best, store.study(name).spec.objective.metric))
     for trial in best[:1]:
         for checkpoint in store.checkpoints(name, trial=trial.number):
             if checkpoint.step == trial.value_step:

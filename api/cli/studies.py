@@ -35,11 +35,9 @@ def _print_json(data: Any) -> None:
 
 
 def _print(renderable: object) -> None:
-    from rich.console import Console
+    from api.cli.render import show
 
-    console = Console()
-    # A pipe gets whole lines; a terminal gets what fits.
-    console.print(renderable, highlight=False, soft_wrap=not console.is_terminal)
+    show(renderable)
 
 
 def _collect(fetch: Callable[[int, str | None], ListAnswer[T]], limit: int) -> list[T]:
@@ -185,7 +183,7 @@ def _print_trials(found: Sequence[Any], metric: str, as_json: bool) -> None:
 
 
 def rm(study: StudyArg) -> None:
-    """Delete a study that has ended, with its trials. Its checkpoints' folders stay."""
+    """Delete a study that has ended, with its trials and checkpoints."""
     with _client() as client:
         client.delete_study(study)
     typer.echo(f"study {study} is deleted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,7 +74,7 @@ def create_study(
 ) -> StudyAnswer:
     """Check a specification and queue the study. Nothing is created if anything is wrong."""
     data, package = _parts(body)
-    spec = accept(data, working_dir=_folder(settings, package))
+    spec = accept(data, working_dir=_folder(settings, package)).spec
     study = store.create_study(spec, package=package)
     response.headers["Location"] = f"/v1/studies/{study.name}"
     response.headers["ETag"] = f'"{study.version}"'
@@ -87,7 +88,7 @@ def create_study(
 def validate_study(body: Annotated[Any, Depends(json_body)], settings: SettingsParam) -> ValidAnswer:
     """Say what is wrong with a specification, or how it would run. Nothing is created."""
     data, package = _parts(body)
-    spec = accept(data, working_dir=_folder(settings, package))
+    spec = accept(data, working_dir=_folder(settings, package)).spec
     return ValidAnswer(spec=spec)
 
 
@@ -119,6 +120,7 @@ def show_study(study: StudyName, response: Response, store: StoreParam) -> Study
     "/studies/{study}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(401, 404, 409, 503),
     summary="Delete a study",
 )  # fmt: skip
-def delete_study(study: StudyName, store: StoreParam) -> None:
-    """Remove a study that is final, with its trials and reports. Its checkpoints' folders stay."""
+def delete_study(study: StudyName, store: StoreParam, settings: SettingsParam) -> None:
+    """Remove a study that is final, with its trials, reports and checkpoints."""
     store.delete_study(study)
+    shutil.rmtree(settings.storage / study, ignore_errors=True)

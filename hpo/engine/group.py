@@ -36,9 +36,9 @@ START_TIMEOUT_SECONDS = 600.0
 class WorkerGroups:
     """K groups of `spec.resources.workers` workers and their Conductor. Use as a context manager."""
 
-    def __init__(self, spec: StudySpec, *, groups: int, storage: Path) -> None:
+    def __init__(self, spec: StudySpec, *, groups: int, storage: Path, run: str) -> None:
         self.spec, self.size = spec, groups
-        self._storage = storage
+        self._storage, self._run = storage, run
         remote = ray.remote(num_cpus=0, max_concurrency=10_000)(Conductor)
         self.conductor: Any = remote.remote(world_size=spec.resources.workers, max_losses=spec.retry.lost_workers)
         self._errors: list[str] = []
@@ -105,6 +105,7 @@ class WorkerGroups:
                 "max_steps": self.spec.budget.steps_per_trial,
                 "threads": max(1, int(resources.cpus_per_worker)),
                 "storage": str(self._storage),
+                "trials_folder": str(self._storage / f"trials-{self._run}"),
             },
             scaling_config=ScalingConfig(
                 num_workers=resources.workers,

@@ -57,8 +57,8 @@ def run_study(
 ) -> Outcome:
     """Search until the budget is used, the goal reached, or `interrupted` says so; write all to the store.
 
-    `storage` is the study's own folder, at the same path on all nodes. Raises PlacementError,
-    TrainableNotFoundError or ClusterError when it can't begin.
+    `storage` is the study's own folder, at the same path on all nodes. Checkpoints go to `trials-<lease token>` there:
+    no two drivers ever write to the same place. Raises PlacementError when the cluster can never hold the workers.
     """
     groups = plan_groups(spec)
     with Recorder(store, lease) as recorder:
@@ -70,25 +70,29 @@ def run_study(
             drop_checkpoint=recorder.drop,
         )
         started = threading.Event()
-        with WorkerGroups(spec, groups=groups, storage=storage) as workers:
-
-            def watch_start() -> None:
-                # Beside Tune's own start, which takes seconds too.
-                try:
-                    placed = {"groups": workers.wait_ready(), "workers": spec.resources.workers}
-                except (HpoError, ray.exceptions.RayError) as error:
-                    ledger.error = ledger.error or str(error)
-                else:
-                    started.set()
-                    recorder.write([Event(study=spec.name, kind="study.placed", data=placed, recorded_at=time.time())])
-
-            threading.Thread(target=watch_start, name="hpo-start", daemon=True).start()
+        with WorkerGroups(spec, groups=groups, storage=storage, run=str(lease.token)) as workers:
+            # Beside Tune's own start, which takes seconds too.
+            arguments = (spec, workers, ledger, recorder, started)
+            threading.Thread(target=_watch_start, args=arguments, name="hpo-start", daemon=True).start()
             _tune(spec, ledger, workers, recorder, started, storage, interrupted)
         for scratch in ("tune", "train", "work"):  # of no use to anyone: the store is the memory
             shutil.rmtree(storage / scratch, ignore_errors=True)
         for number in ledger.live:
             ledger.stop(number)
     return Outcome(ledger.incumbent, ledger.finish_reason, ledger.error, recorder.lost)
+
+
+def _watch_start(
+    spec: StudySpec, workers: WorkerGroups, ledger: Ledger, recorder: Recorder, started: threading.Event
+) -> None:
+    """Say when the worker groups are ready, or end the study if they can't be."""
+    try:
+        placed = {"groups": workers.wait_ready(), "workers": spec.resources.workers}
+    except (HpoError, ray.exceptions.RayError) as error:
+        ledger.error = ledger.error or str(error)
+    else:
+        started.set()
+        recorder.write([Event(study=spec.name, kind="study.placed", data=placed, recorded_at=time.time())])
 
 
 def _tune(
@@ -121,6 +125,7 @@ def _tune(
     # The lease holds no CPU, which is all for the workers. Tune refuses an empty demand: a byte of memory it is.
     demand = tune.PlacementGroupFactory([{"CPU": 0, "memory": 1}])
     trainable = tune.with_resources(tune.with_parameters(TrialLease, conductor=workers.conductor), demand)
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 alone still prints a table
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the store keeps the results,
     logging.getLogger("ray.tune").setLevel(logging.ERROR)  # so Tune need not complain that it finds no files
     tuner = tune.Tuner(
@@ -133,7 +138,7 @@ def _tune(
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
-            name=f"tune-{_study_key(recorder)}",
+            name=f"tune-{recorder.lease.token}",
             storage_path=str(storage / "tune"),
             failure_config=tune.FailureConfig(max_failures=LEASE_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -145,8 +150,3 @@ def _tune(
     finally:
         search.forget()
         schedule.forget()
-
-
-def _study_key(recorder: Recorder) -> str:
-    """A name for Tune's folder that no other attempt at this study has."""
-    return f"{recorder.lease.study}-{recorder.lease.token}"

@@ -52,7 +52,7 @@ class _Worker:
         self.trainable: str = config["trainable"]
         self.seed: int = config["seed"]
         self.max_steps: int = config["max_steps"]
-        self.trials_folder = Path(config["storage"]) / "trials"
+        self.trials_folder = Path(config["trials_folder"])
         self.work_folder = Path(config["storage"]) / "work"
         self.rank, self.world_size = rank, world_size
         self.attempt = 0

@@ -81,11 +81,11 @@ class MemoryStore:
         self._last_token = 0
 
     # -- studies ------------------------------------------------------------------------------------------
-    def create_study(self, spec: StudySpec, *, package: str | None = None) -> Study:
+    def create_study(self, spec: StudySpec, *, package: str | None = None, queued: bool = True) -> Study:
         with self._lock:
             if spec.name in self._entries:
                 raise StudyExistsError(spec.name)
-            study, event = transitions.created(spec, package, time.time())
+            study, event = transitions.created(spec, package, queued, time.time())
             entry = self._entries[spec.name] = _Entry(study_values(study))
             entry.append(Event, encode(event))
             return study

@@ -79,9 +79,9 @@ class SqlStore:
             return migrations.current(connection) == migrations.head()
 
     # -- studies ------------------------------------------------------------------------------------------
-    def create_study(self, spec: StudySpec, *, package: str | None = None) -> Study:
+    def create_study(self, spec: StudySpec, *, package: str | None = None, queued: bool = True) -> Study:
         with self._database.writing() as connection:
-            study, event = transitions.created(spec, package, self._database.now(connection))
+            study, event = transitions.created(spec, package, queued, self._database.now(connection))
             study_id = changes.insert_study(connection, study)
             if study_id is None:
                 raise StudyExistsError(spec.name)

@@ -12,8 +12,9 @@ from hpo.store.rows import clean
 from hpo.trial import Event, Study, StudyState
 
 
-def created(spec: StudySpec, package: str | None, now: float) -> tuple[Study, Event]:
-    study = Study(name=spec.name, spec=spec, package=package, created_at=now)
+def created(spec: StudySpec, package: str | None, queued: bool, now: float) -> tuple[Study, Event]:
+    state = StudyState.QUEUED if queued else StudyState.STARTING
+    study = Study(name=spec.name, spec=spec, state=state, package=package, created_at=now)
     return study, Event(study=spec.name, kind="study.created", recorded_at=now)
 
 

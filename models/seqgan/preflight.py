@@ -8,8 +8,10 @@ from models.seqgan.config import SeqGANConfig
 from models.text.pairs import load_pairs
 
 
-def check(searched: Iterable[str], fixed: Mapping[str, object]) -> None:
-    """Raise ConfigError for a parameter that the SeqGAN doesn't have or a constant out of range, DataError for pairs
+def check(searched: Iterable[str], fixed: Mapping[str, object]) -> str:
+    """What will be trained on, for people: `27,595 pairs to train on, 1,433 held out, 1,342 for tests`.
+
+    Raises ConfigError for a parameter that the SeqGAN doesn't have or a constant out of range, DataError for pairs
     that can't be read (file, line, column).
 
     `searched` are the names of the parameters that a study varies, `fixed` its constants.
@@ -17,4 +19,8 @@ def check(searched: Iterable[str], fixed: Mapping[str, object]) -> None:
     config = SeqGANConfig.from_params(fixed)
     known = config.to_params()
     SeqGANConfig.from_params({name: known.get(name) for name in searched})
-    load_pairs(config.data)
+    pairs = load_pairs(config.data)
+    return (
+        f"{config.data}: {len(pairs.train):,} pairs to train on, {len(pairs.dev):,} held out, "
+        f"{len(pairs.test):,} for tests"
+    )

@@ -39,6 +39,11 @@ class StudyConformance:
         ]
         assert [(e.kind, e.recorded_at) for e in store.events("s")] == [("study.created", study.created_at)]
 
+    def test_a_study_that_its_creator_runs_is_never_queued(self, store: Store) -> None:
+        store.create_study(spec(), queued=False)
+        assert store.studies(state=StudyState.QUEUED).items == []
+        assert [study.state for study in store.studies().items] == [StudyState.STARTING]
+
     def test_a_taken_name_is_refused_and_nothing_changes(self, store: Store, peer: Store) -> None:
         study = store.create_study(spec())
         with pytest.raises(StudyExistsError):
