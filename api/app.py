@@ -58,11 +58,11 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
 def connector(settings: Settings) -> JobsApi:
     """The cluster as it is now: the one named in the settings, or the local head, which may be started later."""
     if settings.ray_address:
-        return Jobs(settings.ray_address, local.read_token(settings.home))
+        return Jobs(settings.ray_address, settings.known_ray_token())
     head = local.status(settings.home)
     if head is None:
         raise ClusterError("no Ray cluster is running here; `hpo up` starts one, or set HPO_RAY_ADDRESS")
-    return Jobs(head.dashboard_url, local.read_token(settings.home))
+    return Jobs(head.dashboard_url, settings.known_ray_token())
 
 
 def make_controller(settings: Settings, store: Store) -> Controller:

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     port: int = 8000
     ray_address: str = ""
     """The dashboard of a Ray cluster elsewhere; the head that `hpo up` starts unless given."""
+    ray_token: SecretStr | None = None
+    """The token of that cluster (its RAY_AUTH_TOKEN); else `$HPO_HOME/ray_token`."""
     dashboard_port: int = 8265
     token: SecretStr | None = None
     """Who has it may do all; else `$HPO_HOME/token`, written at the first start."""
@@ -80,14 +82,17 @@ class Settings(BaseSettings):
             "HPO_STORAGE": str(self.storage),
         }
 
+    def known_ray_token(self) -> str | None:
+        """The token of the Ray cluster, if there is one."""
+        if self.ray_token is not None and self.ray_token.get_secret_value():
+            return self.ray_token.get_secret_value()
+        return _read(self.home / "ray_token")
+
     def known_token(self) -> str | None:
         """The token, if one is given or was written; the client's."""
         if self.token is not None and self.token.get_secret_value():
             return self.token.get_secret_value()
-        try:
-            return (self.home / "token").read_text(encoding="utf-8").strip() or None
-        except OSError:
-            return None
+        return _read(self.home / "token")
 
     def ensure_token(self) -> str:
         """The token, written to `$HPO_HOME/token` for its owner's eyes only if there is none; the service's."""
@@ -104,3 +109,10 @@ class Settings(BaseSettings):
 def _local_url(host: str, port: int) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # all interfaces: the loopback is one
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None

@@ -108,7 +108,7 @@ class Jobs:
             if error.code in (401, 403):
                 raise ClusterError(
                     f"Ray at {self.address} refuses the token ({error.code}); "
-                    "it must be the one that the cluster was started with ($HPO_HOME/ray_token)"
+                    "it must be the one that the cluster was started with ($HPO_HOME/ray_token, or HPO_RAY_TOKEN)"
                 ) from None
             raise ClusterError(f"Ray at {self.address} answered {error.code} to {method} {path}") from None
         except (OSError, ValueError) as error:

@@ -106,7 +106,7 @@ def _cluster(settings: Settings) -> Iterator[Check]:
     address = settings.ray_address or (head.dashboard_url if head else "")
     if address:
         try:
-            version = Jobs(address, local.read_token(settings.home)).ping()
+            version = Jobs(address, settings.known_ray_token()).ping()
         except HpoError as error:
             yield Check("cluster", False, str(error), "hpo down, then hpo up")
         else:

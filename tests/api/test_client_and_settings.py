@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from api.client import Client, zipped
 from api.settings import Settings
@@ -114,6 +115,13 @@ class TestSettings:
         assert len(token) >= 32
         assert settings.ensure_token() == token == settings.known_token()
         assert stat.S_IMODE((tmp_path / "home" / "token").stat().st_mode) == 0o600
+
+    def test_the_token_of_a_cluster_elsewhere_is_given_and_that_of_our_own_is_found(self, tmp_path: Path) -> None:
+        settings = Settings(home=tmp_path)
+        assert settings.known_ray_token() is None
+        (tmp_path / "ray_token").write_text("found\n", encoding="utf-8")
+        assert settings.known_ray_token() == "found"
+        assert Settings(home=tmp_path, ray_token=SecretStr("given")).known_ray_token() == "given"
 
     def test_a_given_token_wins_and_isnt_shown(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("HPO_TOKEN", "the-secret")
