@@ -174,6 +174,8 @@ def _head_environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]
     if source.name != "site-packages":  # run from a checkout: jobs must find hpo and models there, too
         kept["PYTHONPATH"] = os.pathsep.join(filter(None, (str(source), kept.get("PYTHONPATH", ""))))
     return kept | {
+        # So that `ray job submit -- hpo run …` finds the hpo of this very environment.
+        "PATH": os.pathsep.join(filter(None, (str(Path(sys.executable).parent), kept.get("PATH", "")))),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_path(home)),
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

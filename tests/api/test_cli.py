@@ -170,11 +170,17 @@ def test_ctrl_c_leaves_the_study_running_and_says_so(
         [sys.executable, "-m", "api.cli", "watch", "mine"], cwd=ROOT, text=True, bufsize=1,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "HPO_HOME": str(settings.home), "HPO_URL": server, "PYTHONUNBUFFERED": "1"},
+        # A shell starts background jobs with SIGINT ignored, and these tests may be part of one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    assert process.stdout is not None
-    assert "created" in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    with process:
+        try:
+            assert process.stdout is not None
+            assert "created" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert "goes on" in errors
     assert store.study("mine").state is StudyState.QUEUED

@@ -31,12 +31,17 @@ class Shell:
             "HPO_HOME": str(home),
             "HPO_PORT": str(free_port()),
             "HPO_DASHBOARD_PORT": str(free_port()),
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         }
 
     def __call__(self, *command: str, code: int = 0, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
+        program = str(BIN / command[0])  # not on the PATH, as where the environment isn't activated
         done = subprocess.run(
-            command, env={**self.environment, **more}, cwd=cwd, capture_output=True, text=True, timeout=280
+            [program, *command[1:]],
+            env={**self.environment, **more},
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=280,
         )
         assert done.returncode == code, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
