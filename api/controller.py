@@ -25,6 +25,8 @@ log = logging.getLogger("api.controller")
 
 HEARTBEAT_SECONDS = 30.0
 """Without a round for so long, the controller counts as stuck."""
+UNCLAIMED_SECONDS = 60.0
+"""How long after its creation a study of `hpo run` may be without a driver."""
 MAX_REFUSALS = 3
 """Ray answers, but refuses the same job so often: the study has failed."""
 LOG_LINES = 8
@@ -191,8 +193,10 @@ class Controller:
         log.info("study %s: job %s submitted", study.name, study.job)
 
     def _watch(self, study: Study, jobs: JobsApi) -> None:
-        if study.job is None:
-            return  # run without the service, on a driver of its own
+        if study.job is None:  # run without the service, by `hpo run`, whose driver claims it at once
+            if time.time() - study.created_at > UNCLAIMED_SECONDS and not self._is_driven(study.name):
+                self._fail(study, "its driver, an `hpo run`, has ended in mid-study; run it again")
+            return
         status = jobs.status(study.job)
         if status is None and study.state is StudyState.STARTING:
             self._hand_over(study, jobs)  # we were killed in between, or the cluster was started anew

@@ -129,6 +129,15 @@ class Conductor:
         errors = [group.error for group in self._groups.values() if group.error]
         return len(self._groups), errors[0] if errors else None
 
+    async def group_ended(self, group: int) -> None:
+        """A group's Ray Train run is over for good: what it was training goes on elsewhere."""
+        state = self._groups.get(group)
+        if state is not None and not self._closed:
+            self._requeue_lost(state)
+            state.attempt += 1
+            state.job = None
+            await self._notify()
+
     async def close(self) -> None:
         """Let all workers go home: the study is over."""
         self._closed = True

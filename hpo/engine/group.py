@@ -124,3 +124,5 @@ class WorkerGroups:
         except Exception as error:
             self._errors.append(f"group {group}: {type(error).__name__}: {str(error)[:500]}")
             log.error("worker group %d has ended: %s", group, error)
+        finally:
+            self.conductor.group_ended.remote(group)

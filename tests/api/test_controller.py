@@ -142,6 +142,23 @@ def test_a_study_that_has_ended_keeps_its_end(
     assert memory.study("mine").state is StudyState.SUCCEEDED
 
 
+def test_a_study_of_hpo_run_is_left_to_its_driver_and_fails_when_that_is_gone(
+    controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.create_study(specfile.parse({**spec, "name": "mine"}), queued=False)
+    lease = memory.claim("mine", holder="hpo run", lease_seconds=30)
+    memory.set_study_state("mine", StudyState.RUNNING, lease=lease)
+    controller.round()
+    monkeypatch.setattr("api.controller.UNCLAIMED_SECONDS", -1.0)
+    controller.round()
+    assert memory.study("mine").state is StudyState.RUNNING
+    memory.release(lease)
+    controller.round()
+    assert memory.study("mine").state is StudyState.FAILED
+    assert "run it again" in (memory.study("mine").message or "")
+    assert jobs.jobs == {}
+
+
 def test_a_starting_study_without_a_job_is_handed_over_again(
     controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any]
 ) -> None:

@@ -132,6 +132,20 @@ def test_a_lost_group_takes_its_trial_up_again_from_the_last_checkpoint_and_repo
     run(scenario)
 
 
+def test_the_trial_of_a_group_that_has_ended_for_good_goes_on_in_another():
+    async def scenario() -> None:
+        c = conductor()
+        job, _, _ = await started(c)
+        await c.group_ended(0)
+        await c.group_ended(7)  # one that never started: nothing to do
+        other = await c.hello(1)
+        taken = await c.next_assignment(1, other, 0, 0)
+        assert taken is not None
+        assert taken.job == job
+
+    run(scenario)
+
+
 def test_the_old_processes_of_a_group_are_told_to_leave():
     async def scenario() -> None:
         c = conductor()
