@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import demo, env, run, service, studies
+from api.cli import demo, env, headline, run, service, studies
 from api.cli.failures import Commands
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def _options(
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
     service.up, service.down, service.status, service.serve, env.env, studies.submit, run.run, studies.ls, studies.show,
-    studies.watch, studies.trials, studies.best, studies.rm, demo.demo, service.doctor,
+    studies.watch, studies.trials, studies.best, studies.rm, headline.headline, demo.demo, service.doctor,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

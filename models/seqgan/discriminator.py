@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.seqgan.config import SeqGANConfig
-from models.text.characters import PAD, UNK
+from models.seqgan.fused import conv_max
+from models.text.pieces import PAD, UNK
 
 WIDTHS = (1, 2, 3, 4, 5)
 
@@ -28,7 +30,9 @@ class Discriminator(nn.Module):
         self.length = max(config.headline_length, max(WIDTHS))
         features = len(WIDTHS) * config.d_channels
         self.embed = nn.Embedding(vocabulary, config.embedding, padding_idx=PAD)
-        self.filters = nn.ModuleList(nn.Conv1d(config.embedding, config.d_channels, width) for width in WIDTHS)
+        filters = [nn.Linear(width * config.embedding, config.d_channels) for width in WIDTHS]
+        self.weights = nn.ParameterList(conv.weight for conv in filters)
+        self.biases = nn.ParameterList(conv.bias for conv in filters)
         self.transform = nn.Linear(features, features)
         self.carry = nn.Linear(features, features)
         self.article = nn.Linear(config.embedding, features)
@@ -38,20 +42,35 @@ class Discriminator(nn.Module):
         nn.init.constant_(self.carry.bias, -2.0)
 
     def forward(self, articles_BS: Tensor, headlines_BT: Tensor) -> Tensor:
-        """Log-odds of "real", shape (B,). At most `headline_length` tokens, and only `<pad>` after `<end>`."""
-        features_BC = self.dropout(self.headline_features(headlines_BT))
+        """Log-odds of "real", one a headline. At most `headline_length` tokens, and only `<pad>` after `<end>`.
+
+        There may be several times as many headlines as articles: first one for each article, then another.
+        """
+        article_BC = self.article_features(articles_BS)
+        return self.judge(article_BC.repeat(len(headlines_BT) // len(articles_BS), 1), headlines_BT)
+
+    def article_features(self, articles_BS: Tensor) -> Tensor:
+        """(B, C): the pooled article, projected; an article without text is 0 before its projection."""
         mask_BS1 = articles_BS.ne(PAD).unsqueeze(-1)
         pooled_BE = (self.embed(self._shared(articles_BS)) * mask_BS1).sum(1) / mask_BS1.sum(1).clamp_min(1)
-        projection_B = (features_BC * self.article(pooled_BE)).mean(-1)
-        return torch.as_tensor(self.out(features_BC).squeeze(-1) + projection_B)
+        return torch.as_tensor(self.article(pooled_BE))
+
+    def judge(self, article_BC: Tensor, headlines_BT: Tensor) -> Tensor:
+        """Log-odds of "real", (B,), in fp32, from the articles' features."""
+        features_BC = self.dropout(self.headline_features(headlines_BT))
+        projection_B = (features_BC * article_BC).mean(-1)
+        return torch.as_tensor(self.out(features_BC).squeeze(-1) + projection_B).float()
 
     def headline_features(self, headlines_BT: Tensor) -> Tensor:
         """(B, C): each filter's largest answer anywhere in the headline, through the highway."""
         # One length for all batches: otherwise the padding would tell how a batch was cut.
-        padded_BT = torch.nn.functional.pad(headlines_BT, (0, self.length - headlines_BT.shape[1]), value=PAD)
-        embedded_BET = self.embed(self._shared(padded_BT)).transpose(1, 2)
-        pooled = [torch.relu(conv(embedded_BET).amax(-1)) for conv in self.filters]
-        plain_BC = torch.cat(pooled, dim=-1)
+        padded_BT = functional.pad(headlines_BT, (0, self.length - headlines_BT.shape[1]), value=PAD)
+        embedded_BTE = self.embed(self._shared(padded_BT))
+        largest = [
+            conv_max(embedded_BTE, weight, width) + bias
+            for width, weight, bias in zip(WIDTHS, self.weights, self.biases, strict=True)
+        ]
+        plain_BC = torch.relu(torch.cat(largest, dim=-1))
         carry_BC = torch.sigmoid(self.carry(plain_BC))
         return carry_BC * torch.relu(self.transform(plain_BC)) + (1 - carry_BC) * plain_BC
 

@@ -1,4 +1,4 @@
-"""Both networks with their optimizers, and what one epoch of training does to them.
+"""Generator and adversary with their optimizers, and what one epoch of training does to them.
 
 Suffixes as in generator.py. With several workers, each holds every `world_size`-th row of a batch, and
 DistributedDataParallel averages their gradients; every worker draws the same order of pairs.
@@ -7,27 +7,35 @@ DistributedDataParallel averages their gradients; every worker draws the same or
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.functional import pad
 
 from models.errors import CheckpointError
+from models.seqgan.adversary import Adversary
 from models.seqgan.config import SeqGANConfig
-from models.seqgan.discriminator import Discriminator
 from models.seqgan.generator import Generator
-from models.seqgan.losses import advantage, cross_entropy, discriminator_loss, mean_entropy, policy_gradient
+from models.seqgan.losses import advantage, cross_entropy, mean_entropy, policy_gradient
 from models.seqgan.randomness import derive_seed, keyed_generator
-from models.seqgan.rollout import mask_through_end, rollout_reward, sample_headlines
-from models.text.characters import PAD
+from models.seqgan.rollout import mask_through_end, sample_headlines
+from models.seqgan.workers import averaging
+from models.text.augmentation import augment
 from models.text.encoded import EncodedPairs
+from models.text.pieces import PAD, UNK
 
 WARM_UP_EPOCHS = 0.25
 
 
 class Learner:
-    """The networks under training. `epochs` is the length of the learning rate's schedule."""
+    """The networks under training. `epochs` is the length of the learning rate's schedule.
+
+    `embedding_VE` is what the embedding starts from, `neighbours_VM` the pieces that augmentation may put in
+    the place of each.
+    """
 
     def __init__(
         self,
@@ -39,94 +47,97 @@ class Learner:
         device: str = "cpu",
         rank: int = 0,
         world_size: int = 1,
+        embedding_VE: Tensor | None = None,
+        neighbours_VM: Tensor | None = None,
     ) -> None:
-        self.config, self.epochs, self.seed = config, epochs, seed
+        self.config, self.vocabulary, self.epochs, self.seed = config, vocabulary, epochs, seed
         self.device, self.rank, self.world_size = device, rank, world_size
+        self.neighbours_VM = neighbours_VM
         torch.manual_seed(derive_seed(seed, "weights"))
         self.generator = Generator(config, vocabulary).to(device)
-        self.discriminator = Discriminator(config, vocabulary).to(device)
-        self._generator = self._distributed(self.generator)
-        self._discriminator = self._distributed(self.discriminator)
+        if embedding_VE is not None:
+            with torch.no_grad():
+                self.generator.embed_weight.copy_(embedding_VE)
+        self.adversary = Adversary(config, vocabulary, device=device, world_size=world_size)
+        self._generator = averaging(self.generator, device, world_size)
+        if config.compile:
+            self._generator.compile(dynamic=True)
         self.optimizer = torch.optim.AdamW(
             self.generator.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
-        self.optimizer_d = torch.optim.AdamW(
-            self.discriminator.parameters(), lr=config.lr_d, weight_decay=config.weight_decay, fused=True
-        )
-        self.d_warmed_up = False
+        self.adversarial_epochs = 0
 
     def mle_epoch(self, pairs: EncodedPairs, epoch: int) -> dict[str, float]:
-        """One epoch of teacher forcing; returns `train_loss`, in nats a character."""
+        """One epoch of teacher forcing; returns `train_loss`, in nats a piece, and `aux_loss` with heads."""
         self._begin(epoch)
-        total = tokens = 0.0
+        sums = _Sums()
         for fraction, rows in self._batches(len(pairs), epoch):
-            batch, share = self._shard(pairs, rows)
-            loss = self._teacher_forcing_loss(batch, share)
+            batch, share = self._shard(pairs, rows, epoch)
+            with self._autocast():
+                loss, teacher, aux = self._teacher_forcing(batch, share)
             self._step(loss, epoch - 1 + fraction)
-            total, tokens = total + float(loss.detach()) * share, tokens + share
-        return {"train_loss": total / tokens}
+            sums.add(share, train_loss=teacher, aux_loss=aux)
+        return sums.means()
 
-    def adversarial_epoch(self, pairs: EncodedPairs, epoch: int) -> dict[str, float]:
+    def adversarial_epoch(self, pairs: EncodedPairs, held_out: EncodedPairs, epoch: int) -> dict[str, float]:
         """One epoch of teacher forcing with `adversarial_updates` policy-gradient updates spread over it.
 
-        Returns `train_loss` (teacher forcing's, nats a character), `reward` (mean probability of "real" a
-        token) and `d_loss`; the last two only if there was an update.
+        Returns the metrics of `mle_epoch`, and from those updates `reward` (mean probability of "real" a
+        token), `d_accuracy` (the discriminator's on held-out pairs) and, if it was updated, `d_loss`.
         """
+        self.generator.encoder.norm.frozen = True
         self._begin(epoch)
+        config = self.config
         rng = keyed_generator(self.device, self.seed, "adversarial", epoch, self.rank)
         batches = list(self._batches(len(pairs), epoch))
-        every = max(1, len(batches) // self.config.adversarial_updates) if self.config.adversarial_updates else 0
-        total = tokens = 0.0
-        rewards: list[float] = []
-        d_losses: list[float] = []
+        every = max(1, len(batches) // config.adversarial_updates) if config.adversarial_updates else 0
+        weight = self._lambda_mle()
+        sums, updates, d_updates = _Sums(), _Sums(), _Sums()
         for index, (fraction, rows) in enumerate(batches):
-            batch, share = self._shard(pairs, rows)
-            adversarial = every and index % every == 0 and len(rewards) < self.config.adversarial_updates
-            if adversarial:
-                d_losses += self._discriminator_updates(pairs, rng)
-                loss, teacher, reward = self._mixed_loss(batch, share, rng)
-                rewards.append(reward)
-            else:
-                loss = teacher = self.config.lambda_mle * self._teacher_forcing_loss(batch, share)
+            batch, share = self._shard(pairs, rows, epoch)
+            fake_BT = reward_BT = None
+            if every and index % every == 0 and index // every < config.adversarial_updates:
+                fake_BT, reward_BT, d_losses, accuracy = self._judged(pairs, held_out, batch, rng)
+                updates.add(1, reward=reward_BT.sum() / mask_through_end(fake_BT).sum(), d_accuracy=accuracy)
+                for d_loss in d_losses:
+                    d_updates.add(1, d_loss=d_loss)
+            with self._autocast():
+                loss, teacher, aux = self._teacher_forcing(batch, share, weight, fake_BT, reward_BT)
             self._step(loss, epoch - 1 + fraction)
-            total += float(teacher.detach()) / self.config.lambda_mle * share
-            tokens += share
-        metrics = {"train_loss": total / tokens}
-        if rewards:
-            metrics["reward"] = sum(rewards) / len(rewards)
-        if d_losses:
-            metrics["d_loss"] = sum(d_losses) / len(d_losses)
-        return metrics
+            sums.add(share, train_loss=teacher, aux_loss=aux)
+        self.adversarial_epochs += 1
+        return sums.means() | updates.means() | d_updates.means()
 
     def state(self) -> dict[str, Any]:
         """All that training changes, as plain tensors and numbers."""
         return {
             "generator": self.generator.state_dict(),
-            "discriminator": self.discriminator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "optimizer_d": self.optimizer_d.state_dict(),
-            "d_warmed_up": self.d_warmed_up,
+            "adversary": self.adversary.state(),
+            "adversarial_epochs": self.adversarial_epochs,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over the state of a learner of the same shapes; raises CheckpointError if it had others."""
         try:
             self.generator.load_state_dict(state["generator"])
-            self.discriminator.load_state_dict(state["discriminator"])
+            self.adversary.restore(state["adversary"])
         except RuntimeError as error:
             raise CheckpointError(
-                f"the checkpoint's networks have other shapes ({error}); keep hidden, embedding, cell, copy, "
-                "headline_length and d_channels of the trial that wrote it"
+                f"the checkpoint's networks have other shapes ({error}); keep hidden, embedding, cell, copy, norm, the "
+                "priors, headline_length and d_channels of the trial that wrote it"
             ) from error
         self.optimizer.load_state_dict(state["optimizer"])
-        self.optimizer_d.load_state_dict(state["optimizer_d"])
-        self.d_warmed_up = state["d_warmed_up"]
+        self.adversarial_epochs = state["adversarial_epochs"]
 
     def _begin(self, epoch: int) -> None:
         # Dropout draws from torch's own generator: seeded an epoch at a time, apart on each worker.
         torch.manual_seed(derive_seed(self.seed, "dropout", epoch, self.rank))
         self.generator.train()
-        self.discriminator.train()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def _batches(self, pairs: int, epoch: int) -> Iterator[tuple[float, Tensor]]:
         """The part of the epoch that is over, in [0, 1), and the rows of the next batch (of all workers)."""
@@ -138,75 +149,84 @@ class Learner:
             if len(rows) >= self.world_size:
                 yield start / pairs, rows
 
-    def _shard(self, pairs: EncodedPairs, rows: Tensor) -> tuple[EncodedPairs, float]:
-        """This worker's rows, and its share of the whole batch's tokens (which weighs its loss)."""
+    def _shard(self, pairs: EncodedPairs, rows: Tensor, epoch: int) -> tuple[EncodedPairs, float]:
+        """This worker's rows, augmented, and its share of the whole batch's tokens (which weighs its loss)."""
         on_device = rows.to(pairs.headlines_NT.device)
         tokens = int(pairs.headlines_NT[on_device].ne(PAD).sum())
-        return pairs.select(on_device[self.rank :: self.world_size]), tokens / self.world_size
+        batch = pairs.select(on_device[self.rank :: self.world_size])
+        if self.config.eda_alpha:
+            rng = keyed_generator(self.device, self.seed, "eda", epoch, int(rows[0]), self.rank)
+            batch = self._augmented(batch, rng)
+        return batch, tokens / self.world_size
 
-    def _teacher_forcing_loss(self, batch: EncodedPairs, share: float) -> Tensor:
-        scores = self._generator(batch.articles_NS, batch.headlines_NT)
-        return cross_entropy(scores.log_prob_BT, batch.headlines_NT.ne(PAD), share)
+    def _augmented(self, batch: EncodedPairs, rng: torch.Generator) -> EncodedPairs:
+        articles_BS, headlines_BT = batch.articles_NS, batch.headlines_NT
+        hot_BS = batch.hot_NS if batch.hot_NS is not None else torch.zeros_like(articles_BS, dtype=torch.bool)
+        articles_BS, index_BS = augment(
+            articles_BS,
+            hot_BS,
+            alpha=self.config.eda_alpha,
+            rng=rng,
+            neighbours_VK=self.neighbours_VM,
+            replaceable=self.vocabulary,
+        )
+        # A piece that could only be copied, and was deleted, can't be asked for any more.
+        there_BT = headlines_BT.unsqueeze(-1).eq(articles_BS.unsqueeze(1)).any(-1)
+        headlines_BT = headlines_BT.masked_fill(headlines_BT.ge(self.vocabulary) & ~there_BT, UNK)
+        hot = None if batch.hot_NS is None else batch.hot_NS.gather(1, index_BS)
+        return replace(batch, articles_NS=articles_BS, headlines_NT=headlines_BT, hot_NS=hot)
 
-    def _mixed_loss(self, batch: EncodedPairs, share: float, rng: torch.Generator) -> tuple[Tensor, Tensor, float]:
-        """lambda_mle * cross-entropy + lambda_adv * policy gradient - entropy_coef * entropy.
+    def _judged(
+        self, pairs: EncodedPairs, held_out: EncodedPairs, batch: EncodedPairs, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor, list[float], float]:
+        """Headlines of the generator's for a batch, their reward, the discriminator's losses and its accuracy."""
+        self.generator.eval()
+        with self._autocast():
+            d_losses, accuracy = self.adversary.train(self.generator, pairs, held_out, rng)
+            with torch.no_grad():
+                memory = self.generator.encode(batch)
+                fake_BT = sample_headlines(self.generator, memory, self.config.headline_length, rng)
+                reward_BT = self.adversary.reward(self.generator, memory, fake_BT, rng)
+        self.generator.train()
+        return fake_BT, reward_BT, d_losses, accuracy
 
-        Also returns the first term, and the mean reward. Both halves go through ONE forward pass:
-        DistributedDataParallel reduces after one backward of one forward.
+    def _teacher_forcing(
+        self,
+        batch: EncodedPairs,
+        share: float,
+        weight: float = 1.0,
+        fake_BT: Tensor | None = None,
+        reward_BT: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of an update, and two of its parts unweighted: cross-entropy and the auxiliary heads'.
+
+        weight * cross-entropy + lambda_aux * auxiliary + lambda_adv * policy gradient - entropy_coef * entropy;
+        the last two where there are drafts. All go through ONE forward pass: DistributedDataParallel reduces
+        after one backward of one forward.
         """
         config = self.config
         real_BT = batch.headlines_NT
-        self.generator.eval()
-        self.discriminator.eval()
-        with torch.no_grad():
-            memory = self.generator.encode(batch.articles_NS)
-            fake_BT = sample_headlines(self.generator, memory, config.headline_length, rng)
-            reward_BT = rollout_reward(
-                self.generator, self.discriminator, memory, fake_BT, config.n_rollouts, config.rollout_stride, rng
-            )
-        self.generator.train()
-        self.discriminator.train()
-        length = config.headline_length
-        both_BT = torch.cat([nn.functional.pad(real_BT, (0, length - real_BT.shape[1]), value=PAD), fake_BT])
-        scores = self._generator(batch.articles_NS.repeat(2, 1), both_BT, with_entropy=config.entropy_coef > 0)
-        log_prob_real, log_prob_fake = scores.log_prob_BT.chunk(2)
-        teacher = config.lambda_mle * cross_entropy(log_prob_real, both_BT[: len(real_BT)].ne(PAD), share)
-        mask_BT = mask_through_end(fake_BT)
-        gain_BT = advantage(reward_BT, mask_BT, config.baseline)
-        loss = teacher + config.lambda_adv * policy_gradient(log_prob_fake, gain_BT, mask_BT)
-        if config.entropy_coef:
-            loss = loss - config.entropy_coef * mean_entropy(scores.entropy_BT.chunk(2)[1], mask_BT)
-        return loss, teacher, float(reward_BT.sum() / mask_BT.sum())
+        if fake_BT is None or reward_BT is None:
+            scores = self._generator(batch)
+            log_prob_BT, gan = scores.log_prob_BT, torch.zeros((), device=self.device)
+        else:
+            real_BT = pad(real_BT, (0, fake_BT.shape[1] - real_BT.shape[1]), value=PAD)
+            scores = self._generator(batch, torch.cat([real_BT, fake_BT]), config.entropy_coef > 0)
+            log_prob_BT, log_prob_fake_BT = scores.log_prob_BT.chunk(2)
+            mask_BT = mask_through_end(fake_BT)
+            gain_BT = advantage(reward_BT, mask_BT, config.baseline)
+            gan = config.lambda_adv * policy_gradient(log_prob_fake_BT, gain_BT, mask_BT)
+            if config.entropy_coef:
+                gan = gan - config.entropy_coef * mean_entropy(scores.entropy_BT.chunk(2)[1], mask_BT)
+        teacher = cross_entropy(log_prob_BT, real_BT.ne(PAD), share)
+        aux = scores.aux_B.sum() / share
+        return weight * teacher + config.lambda_aux * aux + gan, teacher, aux
 
-    def _discriminator_updates(self, pairs: EncodedPairs, rng: torch.Generator) -> list[float]:
-        """The discriminator's updates before one policy-gradient update; returns their losses."""
+    def _lambda_mle(self) -> float:
+        """Teacher forcing's weight: it decays with the adversarial epochs, but never to 0."""
         config = self.config
-        updates = config.d_updates if self.d_warmed_up else max(config.d_updates, config.d_warmup)
-        self.d_warmed_up = True
-        size = max(2, config.batch_size // self.world_size)
-        losses = []
-        for _ in range(updates):
-            rows = torch.randint(len(pairs), (size,), generator=rng, device=self.device)
-            losses.append(self._discriminator_update(pairs.select(rows), rng))
-        return losses
-
-    def _discriminator_update(self, batch: EncodedPairs, rng: torch.Generator) -> float:
-        articles_BS, real_BT = batch.articles_NS, batch.headlines_NT
-        self.generator.eval()
-        with torch.no_grad():
-            memory = self.generator.encode(articles_BS)
-        fake_BT = sample_headlines(self.generator, memory, self.config.headline_length, rng)
-        self.generator.train()
-        real_BT = nn.functional.pad(real_BT, (0, fake_BT.shape[1] - real_BT.shape[1]), value=PAD)
-        # The neighbour's headline over this article: real, but of another story.
-        headlines = torch.cat([real_BT, fake_BT, real_BT.roll(1, dims=0)])
-        real, fake, mismatched = self._discriminator(articles_BS.repeat(3, 1), headlines).chunk(3)
-        loss = discriminator_loss(real, fake, mismatched, self.config.label_smoothing)
-        self.optimizer_d.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self.discriminator.parameters(), self.config.clip)
-        self.optimizer_d.step()
-        return float(loss.detach())
+        floor = min(config.lambda_mle_floor, config.lambda_mle)
+        return max(floor, config.lambda_mle * config.lambda_mle_decay**self.adversarial_epochs)
 
     def _step(self, loss: Tensor, progress: float) -> None:
         """One update of the generator, `progress` epochs into the trial."""
@@ -220,8 +240,19 @@ class Learner:
         nn.utils.clip_grad_norm_(self.generator.parameters(), self.config.clip)
         self.optimizer.step()
 
-    def _distributed(self, module: nn.Module) -> nn.Module:
-        if self.world_size == 1:
-            return module
-        on_gpu = self.device.startswith("cuda")
-        return DistributedDataParallel(module, device_ids=[torch.device(self.device)] if on_gpu else None)
+
+class _Sums:
+    """Weighted means of figures by name; those that stay 0 throughout, such as absent heads', are left out."""
+
+    def __init__(self) -> None:
+        self.weight = 0.0
+        self.totals: dict[str, float] = {}
+
+    def add(self, weight: float, **figures: Tensor | float) -> None:
+        self.weight += weight
+        for name, figure in figures.items():
+            value = float(figure.detach()) if isinstance(figure, Tensor) else figure
+            self.totals[name] = self.totals.get(name, 0.0) + weight * value
+
+    def means(self) -> dict[str, float]:
+        return {name: total / self.weight for name, total in self.totals.items() if total != 0.0}

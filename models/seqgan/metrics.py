@@ -10,14 +10,15 @@ from typing import NamedTuple
 import torch
 
 from models.seqgan.generator import Generator
-from models.text.characters import END, PAD, UNK
 from models.text.encoded import EncodedPairs
+from models.text.pieces import END, PAD, UNK
 
 
 class HeldOut(NamedTuple):
-    """Perplexity a character, and entropy in nats a character, on held-out pairs."""
+    """Perplexity a character; NLL and entropy in nats a piece, on held-out pairs."""
 
     perplexity: float
+    nll: float
     entropy: float
 
 
@@ -25,21 +26,23 @@ class HeldOut(NamedTuple):
 def held_out(generator: Generator, pairs: EncodedPairs, batch_size: int = 64) -> HeldOut:
     """Score the real headlines under teacher forcing, in evaluation mode (the mode is restored).
 
-    Perplexity is exp(NLL / n): n counts every character of the headlines and each headline's `<end>` as
-    one more; the NLL is summed over the same. `<pad>` counts nowhere. A character that neither vocabulary
-    nor article holds is scored as `<unk>`.
-    Entropy is the mean over the same positions of the entropy of the next character's distribution.
+    Perplexity is exp(NLL / n): n counts every character that the headlines' pieces stand for, and each
+    headline's `<end>` as one more; the NLL is summed over the same. So tokenizers can be compared. `<pad>`
+    counts nowhere. A piece that neither vocabulary nor article holds is scored as `<unk>`.
+    `nll` and `entropy` are means over pieces, of the NLL and of the entropy of the next piece's distribution.
     """
     training = generator.training
     generator.eval()
-    log_prob = entropy = count = 0.0
+    nll = entropy = 0.0
+    pieces = characters = 0
     for batch in pairs.batches(batch_size):
-        scores = generator(batch.articles_NS, batch.headlines_NT, with_entropy=True)
-        log_prob += float(scores.log_prob_BT.double().sum())
+        scores = generator(batch, with_entropy=True)
+        nll -= float(scores.log_prob_BT.double().sum())
         entropy += float(scores.entropy_BT.double().sum())
-        count += int(batch.headlines_NT.ne(PAD).sum())
+        pieces += int(batch.headlines_NT.ne(PAD).sum())
+        characters += int(batch.characters_N.sum())
     generator.train(training)
-    return HeldOut(exp_or_inf(-log_prob / count), entropy / count)
+    return HeldOut(exp_or_inf(nll / characters), nll / pieces, entropy / pieces)
 
 
 def unigram_perplexity(train: EncodedPairs, held: EncodedPairs, vocabulary: int) -> float:
@@ -51,7 +54,7 @@ def unigram_perplexity(train: EncodedPairs, held: EncodedPairs, vocabulary: int)
     counts += torch.bincount(_shared_tokens(train, vocabulary), minlength=vocabulary)
     counts[PAD] = 0
     log_prob = (counts / counts.sum()).log()
-    return exp_or_inf(-float(log_prob[_shared_tokens(held, vocabulary)].mean()))
+    return exp_or_inf(-float(log_prob[_shared_tokens(held, vocabulary)].sum() / held.characters_N.sum()))
 
 
 def _shared_tokens(pairs: EncodedPairs, vocabulary: int) -> torch.Tensor:
@@ -60,7 +63,7 @@ def _shared_tokens(pairs: EncodedPairs, vocabulary: int) -> torch.Tensor:
 
 
 def unknown_share(pairs: EncodedPairs) -> float:
-    """The share of headline characters that neither vocabulary nor article holds."""
+    """The share of headline pieces that neither vocabulary nor article holds."""
     tokens = pairs.headlines_NT
     return float(tokens.eq(UNK).sum() / (tokens.ne(PAD) & tokens.ne(END)).sum())
 

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from models.errors import ModelError
+from models.errors import CheckpointError, ModelError
 from models.seqgan.checkpoint import load_checkpoint
 from models.seqgan.config import SeqGANConfig
-from models.seqgan.generator import Generator, Memory
+from models.seqgan.decoding import Decoding
+from models.seqgan.generator import Generator
 from models.seqgan.metrics import rouge_l, unigram_perplexity
+from models.seqgan.pipeline import write_headlines
 from models.seqgan.randomness import keyed_generator
-from models.text.characters import BOS, END, PAD, UNK, CharacterTokenizer
-from models.text.encoded import EncodedPairs
-from models.text.pairs import load_pairs
+from models.text.pairs import Pair, load_pairs
+from models.text.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -40,84 +40,71 @@ class HeldOutRow:
     rouge_first_sentence: float
 
 
-def load_generator(folder: Path, device: str = "cpu") -> tuple[SeqGANConfig, CharacterTokenizer, Generator]:
-    """A checkpoint's generator, ready to write. Raises CheckpointError."""
+def load_generator(folder: Path, device: str = "cpu") -> tuple[SeqGANConfig, Reader, Generator]:
+    """A checkpoint's configuration, reader and generator, ready to write.
+
+    Raises CheckpointError, and ModelError for a device that is not there.
+    """
+    _check_device(device)
     saved = load_checkpoint(folder, device)
-    generator = Generator(saved.config, saved.tokenizer.size).to(device)
-    generator.load_state_dict(saved.state["learner"]["generator"])
-    return saved.config, saved.tokenizer, generator.eval()
+    generator = Generator(saved.config, saved.reader.tokenizer.size).to(device)
+    try:
+        generator.load_state_dict(saved.state["learner"]["generator"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{folder}: its weights do not fit its vocabulary and configuration ({error}); use a whole checkpoint"
+        ) from error
+    return saved.config, saved.reader, generator.eval()
 
 
 def generate(
     checkpoint_dir: Path,
-    articles: Sequence[str],
+    articles: Sequence[str | Pair],
     n: int = 1,
     seed: int = 0,
-    temperature: float = 0.0,
+    decoding: Decoding | None = None,
+    opening: Decoding | None = None,
     device: str = "cpu",
     batch_size: int = 64,
 ) -> list[list[str]]:
-    """`n` headlines for each article.
+    """`n` headlines for each article, written as `models.seqgan.pipeline.write_headlines` says.
 
-    Temperature 0 takes the likeliest character each time, so all `n` are equal; 1 draws from the model;
-    in between sharpens it. Raises CheckpointError, and ModelError for an n or temperature out of range.
+    An article is a text, or a Pair with what is known beside it: keywords, history, clicks; its title isn't
+    looked at. By default the likeliest piece is taken each time, so that all `n` are equal.
+    Raises CheckpointError, and ModelError for an n that is out of range.
     """
-    if n < 1:
-        raise ModelError(f"n: {n} headlines cannot be written; ask for at least 1")
-    if not 0 <= temperature <= 10:
-        raise ModelError(f"temperature: {temperature} is outside [0, 10]; 0 takes the likeliest character")
-    config, tokenizer, generator = load_generator(checkpoint_dir, device)
-    rng = keyed_generator(device, seed, "sample")
-    headlines: list[list[str]] = []
-    for start in range(0, len(articles), batch_size):
-        batch = articles[start : start + batch_size]
-        ids = [tokenizer.encode_article(article, config.article_length) for article in batch]
-        with torch.no_grad():
-            memory = generator.encode(torch.tensor(ids, device=device))
-            tokens = [decode(generator, memory, config.headline_length, temperature, rng) for _ in range(n)]
-        for article, rows in zip(batch, torch.stack(tokens, dim=1).tolist(), strict=True):
-            headlines.append([tokenizer.decode(row, article) for row in rows])
-    return headlines
-
-
-@torch.no_grad()
-def decode(generator: Generator, memory: Memory, length: int, temperature: float, rng: torch.Generator) -> Tensor:
-    """One headline an article, (B, T); greedy at temperature 0; never `<unk>`, nor `<end>` at the start."""
-    state_KBQH = memory.initial_KBH.unsqueeze(2)
-    token_BQ = memory.source_BS.new_full((memory.source_BS.shape[0], 1), BOS)
-    ended_BQ = torch.zeros_like(token_BQ, dtype=torch.bool)
-    written = []
-    for position in range(length):
-        state_KBQH = generator.step(token_BQ, state_KBQH)
-        prob_BX = generator.distribution(generator.read(state_KBQH[0], token_BQ, memory), memory).squeeze(1)
-        prob_BX[:, [PAD, BOS, UNK]] = 0
-        if position == 0:
-            prob_BX[:, END] = 0
-        if temperature == 0:
-            token_BQ = prob_BX.argmax(-1, keepdim=True)
-        else:
-            sharpened_BX = (prob_BX.log() / temperature).softmax(-1)
-            token_BQ = torch.multinomial(sharpened_BX, 1, generator=rng)
-        token_BQ = token_BQ.masked_fill(ended_BQ, PAD)
-        ended_BQ = ended_BQ | token_BQ.eq(END)
-        written.append(token_BQ)
-    return torch.cat(written, dim=1)
+    pairs = [Pair("", article) if isinstance(article, str) else article for article in articles]
+    _, reader, generator = load_generator(checkpoint_dir, device)
+    return write_headlines(
+        generator,
+        reader,
+        pairs,
+        range(n),
+        seed=seed,
+        decoding=decoding,
+        opening=opening,
+        device=device,
+        batch_size=batch_size,
+    )
 
 
 def held_out_rows(
-    checkpoint_dir: Path, k: int = 10, seed: int = 0, temperature: float = 0.0, data: str | None = None
+    checkpoint_dir: Path, k: int = 10, seed: int = 0, decoding: Decoding | None = None, data: str | None = None
 ) -> list[HeldOutRow]:
     """`k` articles of the test split (of dev if it is empty), chosen by the seed, with our headlines.
 
+    Ours are written with all that the data has beside an article: keywords, history, clicks.
     `data` replaces the data set that the checkpoint was trained on, such as its path on this machine.
-    Raises CheckpointError and DataError.
+    Raises CheckpointError, DataError, and ModelError for a k below 1.
     """
+    if k < 1:
+        raise ModelError(f"n: {k} articles cannot be shown; ask for at least 1")
     config = load_checkpoint(checkpoint_dir).config
     splits = load_pairs(data if data is not None else config.data)
     pairs = splits.test or splits.dev
     order = torch.randperm(len(pairs), generator=keyed_generator("cpu", seed, "rows"))
     chosen = [pairs[int(i)] for i in order[:k]]
-    written = generate(checkpoint_dir, [pair.body for pair in chosen], seed=seed, temperature=temperature)
+    written = generate(checkpoint_dir, chosen, seed=seed, decoding=decoding)
     rows = []
     for pair, (headline,) in zip(chosen, written, strict=True):
         lead = first_sentence(pair.body)
@@ -128,18 +115,22 @@ def held_out_rows(
 def unigram_yardstick(checkpoint_dir: Path, data: str | None = None) -> float:
     """Held-out perplexity a character of a unigram model on the checkpoint's own data and vocabulary."""
     saved = load_checkpoint(checkpoint_dir)
-    config, tokenizer = saved.config, saved.tokenizer
-    splits = load_pairs(data if data is not None else config.data)
-    train, dev = (
-        EncodedPairs.encode(pairs, tokenizer, config.article_length, config.headline_length)
-        for pairs in (splits.train, splits.dev)
-    )
-    return unigram_perplexity(train, dev, tokenizer.size)
+    splits = load_pairs(data if data is not None else saved.config.data)
+    train, dev = saved.reader.encode(splits.train), saved.reader.encode(splits.dev)
+    return unigram_perplexity(train, dev, saved.reader.tokenizer.size)
 
 
 def first_sentence(body: str) -> str:
     """The body up to its first 。, !, ? or line end, without it."""
     return re.split(r"[。!?！？\n]", body, maxsplit=1)[0]
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"device: {device!r} can't be used here ({reason}); give cpu, or cuda:0") from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -151,12 +142,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, help="a checkpoint folder")
     parser.add_argument("--n", type=int, default=10, help="number of articles")
     parser.add_argument("--seed", type=int, default=0, help="chooses articles and draws")
-    parser.add_argument("--temperature", type=float, default=0.0, help="0: the likeliest character; 1: a draw")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0: the likeliest piece; 1: a draw")
     parser.add_argument("--data", help="another data set than the one it was trained on")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     try:
-        rows = held_out_rows(given.checkpoint, given.n, given.seed, given.temperature, given.data)
+        decoding = Decoding(temperature=given.temperature)
+        rows = held_out_rows(given.checkpoint, given.n, given.seed, decoding, given.data)
         unigram = unigram_yardstick(given.checkpoint, given.data)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)

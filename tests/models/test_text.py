@@ -128,8 +128,8 @@ def test_a_headline_is_the_line_above_that_shares_most_bigrams() -> None:
 
 def test_ids_go_by_frequency_and_rare_characters_are_left_out() -> None:
     tokenizer = CharacterTokenizer.build(["bbb", "aa", "cc", "d"], max_size=100)
-    assert tokenizer.characters == ("b", "a", "c")
-    assert CharacterTokenizer.build(["bbb", "aa", "cc"], max_size=6).characters == ("b", "a")
+    assert tokenizer.pieces == ("b", "a", "c")
+    assert CharacterTokenizer.build(["bbb", "aa", "cc"], max_size=6).pieces == ("b", "a")
 
 
 def test_a_character_outside_the_vocabulary_points_into_the_article() -> None:

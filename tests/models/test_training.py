@@ -11,15 +11,20 @@ import torch
 
 from models.context import LocalTrial
 from models.errors import CheckpointError, ConfigError, ModelError
+from models.seqgan.adversary import Adversary
 from models.seqgan.checkpoint import load_checkpoint, save_checkpoint
 from models.seqgan.config import SeqGANConfig
+from models.seqgan.decoding import Decoding
+from models.seqgan.learner import Learner
 from models.seqgan.sample import first_sentence, generate, held_out_rows
 from models.seqgan.train import main
 from models.seqgan.trial import train
+from models.text.encoded import EncodedPairs
 
 SMALL = {
     "hidden": 12, "embedding": 8, "article_length": 20, "headline_length": 10, "batch_size": 8,
-    "d_channels": 4, "adversarial_updates": 2, "d_warmup": 2, "mle_epochs": 2,
+    "d_channels": 4, "adversarial_updates": 2, "d_warmup": 2, "mle_epochs": 2, "lr": 0.01, "dropout": 0.25,
+    "d_accuracy_limit": 1.0,
 }  # fmt: skip
 EIGHT = [
     ("北京举行新年音乐会", "今晚的长安街流光溢彩,北京举行新年音乐会。"),
@@ -42,7 +47,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> str:
         for i in range(24):
             body = "".join(rng.choices("天地玄黄宇宙洪荒日月盈昃辰宿列张", k=18))
             split = "train" if i < 19 else "dev"
-            file.write(json.dumps({"title": body[3 : 5 + i % 5], "body": body, "split": split}) + "\n")
+            clicks = {"clicks": rng.randrange(9), "impressions": 100, "history": [body[:4]] * (i % 3)}
+            file.write(json.dumps({"title": body[3 : 5 + i % 5], "body": body, "split": split, **clicks}) + "\n")
     return str(path)
 
 
@@ -83,21 +89,81 @@ def test_it_overfits_eight_sentences(tmp_path: Path, cell: str) -> None:
     assert [headlines[0] for headlines in written] == [title for title, _ in EIGHT]
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+# Everything that could carry a state from one epoch to the next.
+ALL_ON = {
+    "hot_words": "tfidf", "num_hot_words": 9, "history_length": 6, "clicks": True, "lambda_aux": 0.1,
+    "eda_alpha": 0.2, "lambda_mle_decay": 0.5, "norm": "batch", "cell": "rnn",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("params", [{}, {"cell": "gru"}, ALL_ON], ids=["lstm", "gru", "all"])
 @pytest.mark.parametrize("interrupted_after", [1, 3])
 def test_a_resumed_trial_equals_an_uninterrupted_one_bit_for_bit(
-    tmp_path: Path, pairs: str, cell: str, interrupted_after: int
+    tmp_path: Path, pairs: str, params: dict[str, object], interrupted_after: int
 ) -> None:
-    whole = run(tmp_path / "whole", pairs, 4, cell=cell)
-    first = run(tmp_path / "first", pairs, interrupted_after, cell=cell)
+    whole = run(tmp_path / "whole", pairs, 4, **params)
+    first = run(tmp_path / "first", pairs, interrupted_after, **params)
     torch.rand(13)
-    second = run(tmp_path / "second", pairs, 4, resume=first.checkpoint, cell=cell)
+    second = run(tmp_path / "second", pairs, 4, resume=first.checkpoint, **params)
     assert without_time(first.history + second.history) == without_time(whole.history)
     expected = load_checkpoint(whole.checkpoint).state["learner"]
     state = load_checkpoint(second.checkpoint).state["learner"]
-    for network in ("generator", "discriminator"):
-        for name, weight in expected[network].items():
-            assert torch.equal(weight, state[network][name]), name
+    pairs_of_states = (
+        (expected["generator"], state["generator"]),
+        (expected["adversary"]["discriminator"], state["adversary"]["discriminator"]),
+    )
+    for wanted, found in pairs_of_states:
+        for name, weight in wanted.items():
+            assert torch.equal(weight, found[name]), name
+
+
+def test_teacher_forcing_weighs_less_after_each_adversarial_epoch_down_to_its_floor() -> None:
+    config = SeqGANConfig.from_params({"lambda_mle_decay": 0.5, "lambda_mle_floor": 0.3, "hidden": 4, "embedding": 4})
+    learner = Learner(config, 10, epochs=4, seed=1)
+    weights = []
+    for _ in range(4):
+        weights.append(learner._lambda_mle())
+        learner.adversarial_epochs += 1
+    assert weights == [1.0, 0.5, 0.3, 0.3]
+
+
+@pytest.mark.parametrize(("accuracy", "updates"), [(0.75, 2), (0.76, 0)])
+def test_the_discriminator_is_left_alone_while_it_knows_too_much(
+    accuracy: float, updates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SeqGANConfig.from_params(SMALL | {"d_accuracy_limit": 0.75, "d_warmup": 3})
+    learner = Learner(config, 10, epochs=1, seed=1)
+    monkeypatch.setattr(Adversary, "accuracy", lambda *_: accuracy)
+    tokens = torch.randint(4, 10, (6, 8), generator=torch.Generator().manual_seed(1))
+    encoded, rng = EncodedPairs(tokens, tokens), torch.Generator().manual_seed(2)
+    losses = [len(learner.adversary.train(learner.generator.eval(), encoded, encoded, rng)[0]) for _ in range(3)]
+    assert losses == [3, updates, updates]
+
+
+def test_a_constant_reward_with_a_mean_baseline_trains_as_teacher_forcing_alone(tmp_path: Path, pairs: str) -> None:
+    params = {"dropout": 0.0, "entropy_coef": 0.0, "mle_epochs": 3}
+    control = run(tmp_path / "a", pairs, 4, reward="constant", baseline="mean", **params)
+    plain = run(tmp_path / "b", pairs, 4, adversarial_updates=0, **params)
+    assert control.history[-1]["reward"] == 0.5
+    assert control.history[-1]["perplexity"] == pytest.approx(plain.history[-1]["perplexity"], rel=1e-5)
+
+
+@pytest.mark.parametrize("reward", ["sentence", "constant"])
+def test_the_other_rewards_train(tmp_path: Path, pairs: str, reward: str) -> None:
+    trial = run(tmp_path, pairs, 4, reward=reward, baseline="none")
+    assert all(math.isfinite(value) for row in trial.history for value in row.values())
+    assert ("d_loss" in trial.history[-1]) == (reward == "sentence")
+
+
+def test_auxiliary_heads_learn(tmp_path: Path, pairs: str) -> None:
+    trial = run(tmp_path, pairs, 4, **(ALL_ON | {"mle_epochs": 4, "eda_alpha": 0.0, "lambda_aux": 1.0, "lr": 0.05}))
+    assert trial.history[-1]["aux_loss"] < 0.9 * trial.history[0]["aux_loss"]
+
+
+def test_bfloat16_trains_as_float32_does_up_to_rounding(tmp_path: Path, pairs: str) -> None:
+    rough = run(tmp_path / "a", pairs, 4, precision="bf16", mle_epochs=4)
+    exact = run(tmp_path / "b", pairs, 4, mle_epochs=4)
+    assert rough.history[-1]["perplexity"] == pytest.approx(exact.history[-1]["perplexity"], rel=0.05)
 
 
 @pytest.mark.parametrize("baseline", ["none", "mean", "leave_one_out"])
@@ -112,7 +178,7 @@ def test_adversarial_epochs_report_finite_metrics_and_train_the_discriminator(
         assert 0 < row["reward"] < 1
     assert "reward" not in trial.history[0]
     # Two generator updates an epoch: (d_warmup 2) + 2, then 2 + 2 updates of the discriminator.
-    steps = load_checkpoint(trial.checkpoint).state["learner"]["optimizer_d"]["state"][0]["step"]
+    steps = load_checkpoint(trial.checkpoint).state["learner"]["adversary"]["optimizer"]["state"][0]["step"]
     assert steps == 8
 
 
@@ -173,7 +239,9 @@ def test_two_workers_equal_one_with_the_same_global_batch(tmp_path: Path, pairs:
 def test_headlines_come_from_the_checkpoint_and_are_keyed_by_the_seed(tmp_path: Path, pairs: str) -> None:
     folder = run(tmp_path, pairs, 4).checkpoint
     articles = ["天地玄黄宇宙洪荒", "短", "从未见过的文字也能抄"]
-    first, again, other = (generate(folder, articles, n=3, seed=s, temperature=1.0) for s in (1, 1, 2))
+    first, again, other = (
+        generate(folder, articles, n=3, seed=s, decoding=Decoding(temperature=1.0)) for s in (1, 1, 2)
+    )
     assert [len(headlines) for headlines in first] == [3, 3, 3]
     assert first == again != other
     assert all(headline for headlines in first for headline in headlines)
@@ -181,8 +249,6 @@ def test_headlines_come_from_the_checkpoint_and_are_keyed_by_the_seed(tmp_path: 
     assert len(rows) == 3
     for row in rows:
         assert 0 <= row.rouge_generated <= 1
-    with pytest.raises(ModelError, match="temperature: -1"):
-        generate(folder, articles, temperature=-1)
     with pytest.raises(ModelError, match="n: 0"):
         generate(folder, articles, n=0)
 
@@ -210,7 +276,7 @@ def test_a_checkpoint_of_other_shapes_is_refused(tmp_path: Path, pairs: str) -> 
 def test_a_diverged_trial_reports_its_perplexity_as_it_is(tmp_path: Path, pairs: str) -> None:
     first = run(tmp_path / "a", pairs, 2)
     saved = load_checkpoint(first.checkpoint)
-    saved.state["learner"]["generator"]["embed.weight"].fill_(math.nan)
+    saved.state["learner"]["generator"]["encoder.embed.weight"].fill_(math.nan)
     save_checkpoint(first.checkpoint, saved)
     second = run(tmp_path / "b", pairs, 4, resume=first.checkpoint)
     assert [math.isnan(row["perplexity"]) for row in second.history] == [True, True]
@@ -219,9 +285,9 @@ def test_a_diverged_trial_reports_its_perplexity_as_it_is(tmp_path: Path, pairs:
 def test_a_checkpoint_with_another_tokenizer_is_refused(tmp_path: Path, pairs: str) -> None:
     folder = run(tmp_path, pairs, 1).checkpoint
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    manifest["tokenizer"] = "0" * 64
+    manifest["digests"]["tokenizer.json"] = "0" * 64
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="put the checkpoint's own tokenizer"):
+    with pytest.raises(CheckpointError, match=r"put the checkpoint's own tokenizer\.json back"):
         load_checkpoint(folder)
 
 
@@ -236,7 +302,7 @@ def test_a_checkpoint_with_another_tokenizer_is_refused(tmp_path: Path, pairs: s
         ({"lr": True}, "lr: True is bool, but must be float"),
         ({"lr": 0.0}, r"lr: 0.0 is outside \[1e-06, 1\]"),
         ({"lr": math.nan}, "lr: nan is outside"),
-        ({"cell": "rnn"}, "cell: 'rnn' is not one of lstm, gru"),
+        ({"cell": "tcn"}, "cell: 'tcn' is not one of lstm, gru, rnn"),
     ],
 )
 def test_a_wrong_parameter_is_refused(params: dict[str, object], message: str) -> None:
