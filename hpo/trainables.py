@@ -37,9 +37,15 @@ class BuiltIn:
 BUILT_IN: dict[str, BuiltIn] = {
     "headlines": BuiltIn(
         "models.seqgan.trial:train",
-        ("perplexity", "entropy", "train_loss", "phase", "reward", "d_loss", "seconds"),
+        ("perplexity", "entropy", "train_loss", "aux_loss", "phase", "reward", "d_loss", "d_accuracy", "seconds"),
         check="models.seqgan.preflight:check",
-        paths=("data",),
+        paths=("data", "embeddings"),
+    ),
+    "oracle": BuiltIn(
+        "models.seqgan.paper.trial:train",
+        ("nll_oracle", "nll_test", "entropy", "train_loss", "phase", "reward", "d_loss", "seconds"),
+        check="models.seqgan.paper.preflight:check",
+        paths=("oracle",),
     ),
 }
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
-from models.errors import ConfigError
+from models.parameters import Parameters
 
 RANGES: dict[str, tuple[float, float]] = {
     "vocabulary": (8, 200_000),
@@ -58,7 +55,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeqGANConfig:
+class SeqGANConfig(Parameters):
     """The parameters; RANGES and CHOICES hold their bounds, both ends included.
 
     Data
@@ -103,10 +100,14 @@ class SeqGANConfig:
         precision: "bf16" for matrix products in bfloat16 (sums stay in fp32). compile: torch.compile.
     """
 
+    OF: ClassVar[str] = "the SeqGAN"
+    RANGES: ClassVar[dict[str, tuple[float, float]]] = RANGES
+    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = CHOICES
+
     data: str = "peoples_daily"
     tokenizer: str = "characters"
-    article_length: int = 128
-    headline_length: int = 40
+    article_length: int = 96
+    headline_length: int = 48
     vocabulary: int = 7000
     embeddings: str = ""
     hot_words: str = "none"
@@ -124,8 +125,8 @@ class SeqGANConfig:
     weight_decay: float = 0.01
     clip: float = 5.0
     batch_size: int = 64
-    epochs: int = 7
-    mle_epochs: int = 6
+    epochs: int = 4
+    mle_epochs: int = 3
     patience: int = 3
     eda_alpha: float = 0.0
     lambda_aux: float = 0.0
@@ -149,44 +150,3 @@ class SeqGANConfig:
     label_smoothing: float = 0.1
     precision: str = "fp32"
     compile: bool = False
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, object]) -> Self:
-        """Check a mapping of parameters; those left out keep their default.
-
-        Raises ConfigError for an unknown name, a wrong type, or a value outside its range.
-        """
-        defaults = {item.name: item.default for item in fields(cls)}
-        checked: dict[str, Any] = {}
-        for name, value in params.items():
-            if name not in defaults:
-                near = difflib.get_close_matches(name, defaults, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(defaults)}"
-                raise ConfigError(f"{name}: no parameter of the SeqGAN has this name; {hint}")
-            checked[name] = _checked(name, value, type(defaults[name]))
-        return cls(**checked)
-
-    def to_params(self) -> dict[str, Any]:
-        """The mapping that `from_params` turns back into this configuration."""
-        return asdict(self)
-
-
-def _checked(name: str, value: object, kind: type) -> object:
-    """The value in the parameter's own type; a whole float serves as an int and an int as a float."""
-    # Searchers hand over NumPy scalars as well.
-    plain = value.item() if hasattr(value, "item") else value
-    if kind is int and isinstance(plain, float) and plain.is_integer():
-        plain = int(plain)
-    if kind is float and isinstance(plain, int) and not isinstance(plain, bool):
-        plain = float(plain)
-    if type(plain) is not kind:
-        raise ConfigError(
-            f"{name}: {value!r} is {type(value).__name__}, but must be {kind.__name__}; correct the value"
-        )
-    if name in RANGES:
-        low, high = RANGES[name]
-        if not (isinstance(plain, int | float) and math.isfinite(plain) and low <= plain <= high):
-            raise ConfigError(f"{name}: {plain!r} is outside [{low:g}, {high:g}]; choose a value within")
-    if name in CHOICES and plain not in CHOICES[name]:
-        raise ConfigError(f"{name}: {plain!r} is not one of {', '.join(CHOICES[name])}; choose one of them")
-    return plain

@@ -36,7 +36,8 @@ class Decoding:
     top_p: draw among the fewest likeliest pieces that hold this much probability (nucleus sampling, Holtzman
         et al. 2020, arXiv:1904.09751, section 3.1), after temperature and top_k; 1 for all.
     no_repeat_ngram: so many pieces in a row come only once in a headline (Paulus et al. 2018,
-        arXiv:1705.04304, section 2.5); 0 allows repeats.
+        arXiv:1705.04304, section 2.5); 0 allows repeats. Three by default: the likeliest pieces alone run in
+        circles.
     max_length: the most pieces of a headline; None for the length that the model was trained for.
     beam: how many headlines beam search keeps; 1 keeps none but the one that is written.
     """
@@ -44,7 +45,7 @@ class Decoding:
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
-    no_repeat_ngram: int = 0
+    no_repeat_ngram: int = 3
     max_length: int | None = None
     beam: int = 1
 

@@ -1,7 +1,8 @@
 """Exact operations over a large vocabulary that never hold all logits, and one over the windows of a text.
 
-Suffixes: R rows (positions of any batch), H width of a hidden state, V vocabulary, N draws a row; B texts, T positions,
-E width of an embedding, f width of a window, P = T - f + 1 windows, C maps.
+Suffixes: R rows (positions of any batch), H width of a hidden state, V vocabulary, K blocks of b tokens, N draws a row,
+M = R·N; B texts, T positions, E width of an embedding, f width of a window, P = T - f + 1 windows, C maps. Lower-case r
+and m are the rows of a chunk.
 
 Logits are computed some rows at a time. On a CPU such a chunk stays in the second-level cache, where the passes over it
 cost next to nothing beside the matrix products; on a GPU it is large and only bounds memory. The products run in the
@@ -16,9 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 CPU_CHUNK = 160_000  # logits: 640 kB in fp32
 GPU_CHUNK = 2**28  # logits: 1 GiB in fp32
+CPU_GATHER, GPU_GATHER = 2**22, 2**26  # weights of the blocks drawn from: 16 and 256 MiB in fp32
 
 
 def linear_cross_entropy(
@@ -79,25 +82,27 @@ def draw_linear(
     """
     if not temperature > 0:
         raise ValueError(f"temperature: {temperature} is not above 0; take the most probable token instead")
-    vocabulary = weight_VH.shape[0]
     rows = rows or _chunk_rows(weight_VH)
-    num_blocks = -(-vocabulary // block)
     dtype = _product_dtype(hidden_RH)
     scaled_RH = (hidden_RH / temperature).to(dtype)
-    weight_HV, scaled_V = weight_VH.to(dtype).t(), bias_V / temperature
-    uniform_RN = torch.rand(hidden_RH.shape[0], n, generator=rng, device=hidden_RH.device)
-    # The columns beyond the vocabulary stay 0: they fill the last block up.
-    shape = (min(rows, hidden_RH.shape[0]), num_blocks * block)
-    room = torch.zeros(shape, dtype=_exact_dtype(scaled_RH), device=hidden_RH.device)
-    drawn = []
+    weight_KbH, bias_Kb = _blocks(weight_VH.to(dtype), bias_V / temperature, block)
+    weight_HV, flat_V = weight_KbH.flatten(0, 1).t(), bias_Kb.flatten()
     with torch.autocast(hidden_RH.device.type, enabled=False):
-        for hidden_rH, uniform_rN in zip(torch.split(scaled_RH, rows), torch.split(uniform_RN, rows), strict=True):
-            mass = room[: hidden_rH.shape[0]]
-            logits_rV = mass[:, :vocabulary]
-            _logits(hidden_rH, weight_HV, scaled_V, out=logits_rV)
-            logits_rV.sub_(logits_rV.amax(1, keepdim=True)).exp_()
-            drawn.append(_inverse_cdf(mass.view(-1, num_blocks, block), uniform_rN))
-    return torch.cat(drawn) if drawn else hidden_RH.new_empty(0, n, dtype=torch.int64)
+        mass = [
+            _logits(hidden_rH, weight_HV, flat_V).softmax(1).view(-1, *bias_Kb.shape).sum(2)
+            for hidden_rH in torch.split(scaled_RH, rows)
+        ]
+        upto_RK = torch.cat(mass).cumsum(1)
+        uniform_RN = torch.rand(len(scaled_RH), n, generator=rng, device=hidden_RH.device)
+        block_RN, rest_RN = _first_above(upto_RK, uniform_RN)
+        # The few logits of the chosen blocks are computed again, which is cheaper than small steps in each chunk above.
+        flat = scaled_RH.repeat_interleave(n, 0), block_RN.flatten(), rest_RN.flatten()
+        size = max(1, (CPU_GATHER if hidden_RH.device.type == "cpu" else GPU_GATHER) // weight_KbH[0].numel())
+        parts = zip(*(torch.split(x, size) for x in flat), strict=True)
+        token = [
+            _draw_within(weight_KbH[index_m], bias_Kb[index_m], wide_mH, rest_m) for wide_mH, index_m, rest_m in parts
+        ]
+    return block_RN * block + torch.cat(token).view_as(block_RN)
 
 
 def conv_max(embedded_BTE: Tensor, weight: Tensor, width: int) -> Tensor:
@@ -236,20 +241,23 @@ class _ConvMax(torch.autograd.Function):
         windows_BPfE = embedded_BTE.flatten(1).unfold(1, width * size, size)
         windows_MfE = windows_BPfE.reshape(-1, width * size)
         response_BPC = (windows_MfE @ weight_CfE.t()).view(batch, -1, len(weight_CfE))
-        largest_BC, position_BC = response_BPC.max(1)
+        # Not max, which finds the positions as well and takes twenty times as long.
+        largest_BC = response_BPC.amax(1)
         ctx.shape, ctx.width = embedded_BTE.shape, width
-        ctx.save_for_backward(windows_MfE, weight_CfE, position_BC)
+        ctx.save_for_backward(windows_MfE, weight_CfE, response_BPC, largest_BC)
         return largest_BC
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_BC: Tensor) -> tuple[Tensor | None, ...]:
-        windows_MfE, weight_CfE, position_BC = ctx.saved_tensors
+        windows_MfE, weight_CfE, response_BPC, largest_BC = ctx.saved_tensors
         batch, length, size = ctx.shape
         num_windows = length - ctx.width + 1
         # Dense products with a gradient that is 0 but at the maxima are faster than gathering the windows.
-        grad_BPC = grad_BC.new_zeros(batch, num_windows, len(weight_CfE))
-        grad_MC = grad_BPC.scatter_(1, position_BC[:, None], grad_BC[:, None]).flatten(0, 1)
+        # Windows that are equally large share it, as torch.amax has it.
+        at_maximum_BPC = response_BPC == largest_BC[:, None]
+        share_BC = grad_BC / at_maximum_BPC.sum(1, dtype=grad_BC.dtype)
+        grad_MC = (at_maximum_BPC * share_BC[:, None]).flatten(0, 1)
         grad_CfE = grad_MC.t() @ windows_MfE if ctx.needs_input_grad[1] else None
         if not ctx.needs_input_grad[0]:
             return None, grad_CfE, None
@@ -260,32 +268,41 @@ class _ConvMax(torch.autograd.Function):
         return grad_BTE, grad_CfE, None
 
 
-def _inverse_cdf(mass_rKb: Tensor, uniform_rN: Tensor) -> Tensor:
-    """The tokens at which unnormalised mass, K blocks of b tokens, passes `uniform` of its total; (r, N)."""
-    upto_rK = mass_rKb.sum(2).cumsum(1)
-    block_rN, rest_rN = _first_above(upto_rK, uniform_rN * upto_rK[:, -1:])
-    inner_rNb = mass_rKb.gather(1, block_rN[..., None].expand(-1, -1, mass_rKb.shape[2])).cumsum_(2)
-    token_rN1, _ = _first_above(inner_rNb, rest_rN[..., None])
-    return block_rN * mass_rKb.shape[2] + token_rN1.squeeze(2)
+def _blocks(weight_VH: Tensor, bias_V: Tensor, block: int) -> tuple[Tensor, Tensor]:
+    """The vocabulary as K blocks of b tokens, (K, b, H) and (K, b); what fills up the last one has no probability."""
+    missing = -len(bias_V) % block
+    if missing:
+        weight_VH = functional.pad(weight_VH, (0, 0, 0, missing))
+        bias_V = functional.pad(bias_V, (0, missing), value=-torch.inf)
+    return weight_VH.reshape(-1, block, weight_VH.shape[1]), bias_V.reshape(-1, block)
 
 
-def _first_above(upto: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
-    """The first place on the last axis where a running sum is above the threshold, and the threshold left there.
+def _draw_within(weight_mbH: Tensor, bias_mb: Tensor, hidden_mH: Tensor, uniform_m: Tensor) -> Tensor:
+    """The token of each row's own block at which its mass passes `uniform` of the block's; (m,)."""
+    logits_mb = (weight_mbH @ hidden_mH[:, :, None]).squeeze(2) + bias_mb
+    token_m1, _ = _first_above(logits_mb.to(_exact_dtype(hidden_mH)).softmax(1).cumsum_(1), uniform_m[:, None])
+    return token_m1.squeeze(1)
 
-    Held just below the total, which rounding may leave it at, so that the place always has mass.
+
+def _first_above(upto_RK: Tensor, uniform_RN: Tensor) -> tuple[Tensor, Tensor]:
+    """The first place whose running sum is above `uniform` of the total, and how far into its own mass that lies.
+
+    Both (R, N); the second again in [0, 1]. Held just below the total, which rounding may leave it at, so that the
+    place always has mass.
     """
-    threshold = torch.minimum(threshold, upto[..., -1:] * (1 - torch.finfo(upto.dtype).eps))
-    place = torch.searchsorted(upto, threshold.contiguous(), right=True)
-    before = upto.gather(-1, (place - 1).clamp_min(0)).masked_fill_(place == 0, 0.0)
-    return place, threshold - before
+    total_R1 = upto_RK[:, -1:]
+    threshold_RN = torch.minimum(uniform_RN * total_R1, total_R1 * (1 - torch.finfo(upto_RK.dtype).eps))
+    place_RN = torch.searchsorted(upto_RK, threshold_RN, right=True)
+    before_RN = upto_RK.gather(1, (place_RN - 1).clamp_min(0)).masked_fill_(place_RN == 0, 0.0)
+    return place_RN, (threshold_RN - before_RN) / (upto_RK.gather(1, place_RN) - before_RN)
 
 
-def _logits(hidden_rH: Tensor, weight_HV: Tensor, bias_V: Tensor, out: Tensor | None = None) -> Tensor:
-    """h W + b in the dtype of sums; a fresh tensor, or `out`."""
+def _logits(hidden_rH: Tensor, weight_HV: Tensor, bias_V: Tensor) -> Tensor:
+    """h W + b, a fresh tensor in the dtype of sums."""
     exact = _exact_dtype(hidden_rH)
     if hidden_rH.dtype == exact:
-        return torch.addmm(bias_V.to(exact), hidden_rH, weight_HV, out=out)
-    return torch.add(hidden_rH @ weight_HV, bias_V.to(exact), out=out)
+        return torch.addmm(bias_V.to(exact), hidden_rH, weight_HV)
+    return (hidden_rH @ weight_HV).to(exact) + bias_V
 
 
 def _product_dtype(tensor: Tensor) -> torch.dtype:

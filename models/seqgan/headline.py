@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     add("--temperature", type=float, help=f"0: the likeliest piece (for one headline); draws use {TEMPERATURE}")
     add("--top-k", type=int, default=0, help="draw among so many likeliest pieces; 0 for all")
     add("--top-p", type=float, default=1.0, help="draw among the likeliest pieces that hold this probability")
-    add("--no-repeat-ngram", type=int, default=0, help="so many pieces in a row come only once; 0 allows repeats")
+    add("--no-repeat-ngram", type=int, default=3, help="so many pieces in a row come only once; 0 allows repeats")
     add("--max-length", type=int, help="the most pieces of a headline; else the model's own length")
     add("--beam", type=int, default=1, help="beam search over so many headlines; 1 for none")
     add("--first", type=int, default=0, metavar="K", help="draw K pieces, then take the likeliest (or the beam's)")

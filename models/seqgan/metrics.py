@@ -45,6 +45,24 @@ def held_out(generator: Generator, pairs: EncodedPairs, batch_size: int = 64) ->
     return HeldOut(exp_or_inf(nll / characters), nll / pieces, entropy / pieces)
 
 
+@torch.no_grad()
+def entropy_at(generator: Generator, pairs: EncodedPairs, temperatures: Sequence[float]) -> list[float]:
+    """Entropy of the next piece's distribution at each temperature, in nats a piece, over the real headlines."""
+    training = generator.training
+    generator.eval()
+    totals = [0.0] * len(temperatures)
+    for batch in pairs.batches(32):
+        memory = generator.encode(batch)
+        reading = generator.read(generator.forced_states(batch.headlines_NT, memory), memory)
+        log_prob_RX = generator.distribution(reading, memory)[batch.headlines_NT.ne(PAD)].clamp_min(1e-30).log()
+        for i, temperature in enumerate(temperatures):
+            tempered_RX = (log_prob_RX / temperature).log_softmax(-1)
+            totals[i] -= float((tempered_RX.exp() * tempered_RX).sum())
+    generator.train(training)
+    pieces = int(pairs.headlines_NT.ne(PAD).sum())
+    return [total / pieces for total in totals]
+
+
 def unigram_perplexity(train: EncodedPairs, held: EncodedPairs, vocabulary: int) -> float:
     """Perplexity a character of a model that only knows how often each character is in training headlines.
 

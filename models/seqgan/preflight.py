@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from models.errors import ConfigError
 from models.seqgan.config import SeqGANConfig
 from models.text.pairs import load_pairs
 
@@ -19,6 +21,10 @@ def check(searched: Iterable[str], fixed: Mapping[str, object]) -> str:
     config = SeqGANConfig.from_params(fixed)
     known = config.to_params()
     SeqGANConfig.from_params({name: known.get(name) for name in searched})
+    if config.embeddings and not Path(config.embeddings).is_file():
+        raise ConfigError(
+            f"embeddings: {config.embeddings!r} is not a file; give a word2vec text file or .npz that the workers can read"
+        )
     pairs = load_pairs(config.data)
     return (
         f"{config.data}: {len(pairs.train):,} pairs to train on, {len(pairs.dev):,} held out, "

@@ -12,6 +12,7 @@ import torch
 
 from models.context import LocalTrial, TrialContext
 from models.errors import ModelError
+from models.parameters import parse_assignment
 from models.seqgan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from models.seqgan.config import SeqGANConfig
 from models.seqgan.learner import Learner
@@ -146,19 +147,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     print(f"checkpoint: {trial.checkpoint}")
     return 0
-
-
-def parse_assignment(text: str) -> tuple[str, object]:
-    """NAME=VALUE as a parameter; the value is a bool, an int, a float, or else a text."""
-    name, _, value = text.partition("=")
-    if value in ("true", "false"):
-        return name, value == "true"
-    for kind in (int, float):
-        try:
-            return name, kind(value)
-        except ValueError:
-            continue
-    return name, value
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def test_the_users_own_function_is_loaded(module: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("headline", "neither one of ours (headlines)"),
+        ("headline", "neither one of ours (headlines, oracle)"),
         ("no_such_module_here:train", "no module 'no_such_module_here'"),
         ("own_trainable:tarin", "has no function 'tarin'; it has train"),
         ("own_trainable:NUMBER", "has no function 'NUMBER'"),

@@ -58,7 +58,7 @@ def scores(model: Generator, memory: Memory, headlines: list[list[int]]) -> list
 def test_at_temperature_0_the_likeliest_piece_that_may_stand_there_is_taken() -> None:
     model = generator()
     memory = memory_of(model)
-    written_BT = decode(model, memory, T, Decoding(), rng=())
+    written_BT = decode(model, memory, T, Decoding(no_repeat_ngram=0), rng=())
     for b in range(B):
         one, state = memory.select(torch.tensor([b])), model.begin(memory.select(torch.tensor([b])))
         for t, token in enumerate(written_BT[b].tolist()):
@@ -118,7 +118,8 @@ def test_no_n_gram_comes_twice_in_a_headline(decoding: dict[str, float], size: i
     model.bias_V.data[END] = -30.0
     chosen = Decoding(no_repeat_ngram=size, **decoding)  # type: ignore[arg-type]
     written_BT = decode(model, memory_of(model), 16, chosen, rngs(range(B)))
-    free_BT = decode(model, memory_of(model), 16, Decoding(**decoding), rngs(range(B)))  # type: ignore[arg-type]
+    free = Decoding(no_repeat_ngram=0, **decoding)  # type: ignore[arg-type]
+    free_BT = decode(model, memory_of(model), 16, free, rngs(range(B)))
     assert not torch.equal(written_BT, free_BT)
     for row in written_BT.tolist():
         text = [token for token in row if token not in (END, PAD)]

@@ -132,6 +132,23 @@ def test_draws_do_not_depend_on_the_chunks_and_repeat_under_a_seed() -> None:
     assert first.shape == (R, 5)
 
 
+def test_no_rows_are_no_trouble() -> None:
+    hidden, weight, bias = tensors(torch.float32)
+    assert draw_linear(hidden[:0], weight, bias, n=3, rng=keyed()).shape == (0, 3)
+    none = targets()[:0]
+    assert linear_log_prob(hidden[:0], weight, bias, none).shape == (0,)
+    loss, nll_R = linear_cross_entropy(hidden[:0], weight, bias, none, torch.ones(0))
+    assert (loss.item(), nll_R.shape) == (0.0, (0,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_draws_are_made_in_other_dtypes_too(dtype: torch.dtype) -> None:
+    hidden, weight, bias = (tensor.detach() for tensor in tensors(torch.float32))
+    tokens = draw_linear(hidden[:1].to(dtype), weight.to(dtype), bias.to(dtype), n=20_000, rng=keyed())
+    count = torch.bincount(tokens.flatten(), minlength=V) / 20_000
+    torch.testing.assert_close(count, functional.linear(hidden[0], weight, bias).softmax(0), atol=0.02, rtol=0)
+
+
 def test_a_uniform_number_of_one_still_draws_a_token_with_mass(monkeypatch: pytest.MonkeyPatch) -> None:
     hidden, weight, bias = (tensor.detach() for tensor in tensors(torch.float32))
     bias[60:] = -1e4

@@ -1,0 +1,32 @@
+"""What can be checked before a trial starts, without loading torch: names, ranges and the oracle's file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from models.errors import DataError
+from models.seqgan.paper.config import PaperConfig
+from models.seqgan.paper.oracle_file import read_oracle
+
+SEEDED = "seeded"
+
+
+def check(searched: Iterable[str], fixed: Mapping[str, object]) -> str:
+    """What will be trained on, for people: `10,000 texts of 20 tokens, vocabulary 5,000, of seeded oracle 0`.
+
+    Raises ConfigError for a parameter that doesn't exist or a constant out of range, DataError for an oracle's file
+    that can't be read or lacks an array. `searched` are the names of the parameters that a study varies, `fixed` its
+    constants.
+    """
+    config = PaperConfig.from_params(fixed)
+    known = config.to_params()
+    PaperConfig.from_params({name: known.get(name) for name in searched})
+    vocabulary, source = config.vocabulary, f"seeded oracle {config.oracle_seed}"
+    if config.oracle != SEEDED:
+        try:
+            arrays = read_oracle(Path(config.oracle))
+        except DataError as error:
+            raise DataError(f"oracle: {error}") from error
+        vocabulary, source = len(arrays["b_out"]), f"the oracle in {config.oracle}"
+    return f"{config.num_texts:,} texts of {config.length} tokens, vocabulary {vocabulary:,}, of {source}"
