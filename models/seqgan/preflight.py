@@ -22,9 +22,7 @@ def check(searched: Iterable[str], fixed: Mapping[str, object]) -> str:
     known = config.to_params()
     SeqGANConfig.from_params({name: known.get(name) for name in searched})
     if config.embeddings and not Path(config.embeddings).is_file():
-        raise ConfigError(
-            f"embeddings: {config.embeddings!r} is not a file; give a word2vec text file or .npz that the workers can read"
-        )
+        raise ConfigError(f"embeddings: {config.embeddings!r} is not a file; give a word2vec text file or an .npz file")
     pairs = load_pairs(config.data)
     return (
         f"{config.data}: {len(pairs.train):,} pairs to train on, {len(pairs.dev):,} held out, "

@@ -74,6 +74,7 @@ def test_the_constants_and_data_of_one_of_ours_are_checked_at_their_field(tmp_pa
         (["lr"], {"data": str(column)}, "/fixed/data", "title"),
         (["lr"], {"data": "/no/such/file"}, "/fixed/data", "/no/such/file"),
         (["lr"], {"hidden": 0}, "/fixed/hidden", "0 is outside"),
+        (["lr"], {"embeddings": "/no/vectors"}, "/fixed/embeddings", "/no/vectors"),
         (["hiden"], {}, "/parameters/hiden", "no parameter of the SeqGAN"),
     ]
     for searched, fixed, pointer, detail in cases:
