@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpo import registry, specfile, trainables
-from hpo.spec import StudySpec
+from hpo.spec import StudySpec, extremes
 
 
 class Accepted(NamedTuple):
@@ -24,5 +24,6 @@ def accept(data: Any, *, working_dir: Path | None = None) -> Accepted:
     """
     spec = specfile.parse(data)
     registry.check(spec)
-    note = trainables.preflight(spec.trainable, spec.parameters, spec.fixed, folder=working_dir)
+    searched = {name: extremes(parameter) for name, parameter in spec.parameters.items()}
+    note = trainables.preflight(spec.trainable, searched, spec.fixed, folder=working_dir)
     return Accepted(spec, note)

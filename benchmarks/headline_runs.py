@@ -39,18 +39,20 @@ def run(
     folder: Path,
     more: Callable[[Path], dict[str, float]] | None = None,
 ) -> dict[str, Any]:
-    """Train and measure a variant; its figures, which `folder` keeps, so that a finished run is not repeated.
+    """Train and measure a variant; its figures. `folder` keeps them, so that the same run is not repeated.
 
     `more(checkpoint)` measures something of the benchmark's own.
     """
     kept = folder / (re.sub(r"\W+", "_", name) + f"-{seed}.json")
-    if kept.is_file():
-        return json.loads(kept.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     config = SeqGANConfig.from_params(params)
+    if kept.is_file():
+        figures = json.loads(kept.read_text(encoding="utf-8"))
+        if figures["params"] == config.to_params():
+            return figures  # type: ignore[no-any-return]
     trial = LocalTrial(kept.with_suffix(""), seed=seed, max_steps=config.epochs)
     began = time.process_time()
     fit(config, trial)
-    figures: dict[str, Any] = {"variant": name, "seed": seed, "cpu_s": time.process_time() - began}
+    figures = {"variant": name, "seed": seed, "cpu_s": time.process_time() - began}
     for split in ("dev", "test"):
         figures[split] = asdict(evaluate(trial.checkpoint, split))
     if more is not None:

@@ -106,6 +106,17 @@ class BoolParameter(Table):
 Parameter = Annotated[FloatParameter | IntParameter | CategoricalParameter | BoolParameter, Field(discriminator="type")]
 
 
+def extremes(parameter: Parameter) -> tuple[ParamValue, ...]:
+    """The values that a trainable must take if it takes all: both ends of a range, or every choice."""
+    match parameter:
+        case FloatParameter() | IntParameter():
+            return parameter.low, parameter.high
+        case CategoricalParameter():
+            return parameter.choices
+        case BoolParameter():
+            return False, True
+
+
 def _check_range(low: float, high: float, log: bool, step: float | None) -> None:
     if not low < high:
         raise _problem(

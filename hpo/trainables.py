@@ -10,7 +10,7 @@ import ast
 import importlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -28,7 +28,7 @@ class BuiltIn:
     metrics: tuple[str, ...]
     """What it reports: an objective must be one of these."""
     check: str
-    """`package.module:function` that checks (names of the parameters, constants) without loading torch; it raises
+    """`package.module:function` that checks (searched parameters, constants) without loading torch; it raises
     ValueError with the value, the rule and the remedy."""
     paths: tuple[str, ...] = ()
     """Constants that may name a file."""
@@ -58,29 +58,30 @@ def is_target(name: str) -> bool:
 
 
 def preflight(
-    name: str, parameters: Iterable[str], fixed: Mapping[str, object], *, folder: Path | None = None
+    name: str, searched: Mapping[str, Sequence[object]], fixed: Mapping[str, object], *, folder: Path | None = None
 ) -> str | None:
     """Check what can be known before a study starts, without loading the trainable itself.
 
-    One of ours checks its constants and data. For the user's own, the module must be found in `folder` (its working
+    `searched` gives, for each parameter that is varied, the values that stand for its range (see `spec.extremes`).
+    One of ours checks its parameters and data. For the user's own, the module must be found in `folder` (its working
     directory) or installed here, and its source must define the function. Raises InvalidSpecError. What comes back is
     what one of ours says of its data, for people.
     """
     if name in BUILT_IN:
         try:
-            return str(load(BUILT_IN[name].check)(list(parameters), dict(fixed)))
+            return str(load(BUILT_IN[name].check)(dict(searched), dict(fixed)))
         except ValueError as error:
-            raise InvalidSpecError([_located(str(error), parameters, fixed)]) from None
+            raise InvalidSpecError([_located(str(error), searched, fixed)]) from None
     problem = _missing(name, folder)
     if problem is not None:
         raise InvalidSpecError([problem])
     return None
 
 
-def _located(message: str, parameters: Iterable[str], fixed: Mapping[str, object]) -> Problem:
+def _located(message: str, searched: Mapping[str, object], fixed: Mapping[str, object]) -> Problem:
     """What a check complains of, at its field: the message opens with the field's name, or is about the data."""
     name, _, rest = message.partition(": ")
-    pointer = f"/fixed/{name}" if name in fixed else f"/parameters/{name}" if name in parameters else None
+    pointer = f"/fixed/{name}" if name in fixed else f"/parameters/{name}" if name in searched else None
     detail, _, hint = (rest if pointer else message).rpartition("; ")
     return Problem(pointer or "/fixed/data", detail or hint, hint if detail else "correct the value")
 

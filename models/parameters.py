@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -37,6 +37,13 @@ class Parameters:
                 raise ConfigError(f"{name}: no parameter of {cls.OF} has this name; {hint}")
         return cls(**{name: cls._checked(name, value, type(defaults[name])) for name, value in params.items()})
 
+    @classmethod
+    def check_searched(cls, searched: Mapping[str, Sequence[object]]) -> None:
+        """Check the values that stand for the range of each parameter that a study varies; raises ConfigError."""
+        for name, values in searched.items():
+            for value in values:
+                cls.from_params({name: value})
+
     def to_params(self) -> dict[str, Any]:
         """The mapping that `from_params` turns back into this configuration."""
         return asdict(self)
@@ -61,6 +68,14 @@ class Parameters:
         if name in cls.CHOICES and plain not in cls.CHOICES[name]:
             raise ConfigError(f"{name}: {plain!r} is not one of {', '.join(cls.CHOICES[name])}; choose one of them")
         return plain
+
+
+def positive(text: str) -> int:
+    """An option's whole number that is at least 1; ValueError, which argparse explains, for any other text."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{number} is below 1")
+    return number
 
 
 def parse_assignment(text: str) -> tuple[str, object]:

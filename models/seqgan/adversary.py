@@ -14,7 +14,7 @@ from models.seqgan.encoder import Memory
 from models.seqgan.generator import Generator
 from models.seqgan.losses import discriminator_loss
 from models.seqgan.rollout import mask_through_end, rollout_reward, sample_headlines
-from models.seqgan.workers import averaging, mean_over_workers
+from models.seqgan.workers import autocast, averaging, mean_over_workers
 from models.text.encoded import EncodedPairs
 from models.text.pieces import PAD
 
@@ -56,8 +56,9 @@ class Adversary:
     def accuracy(self, generator: Generator, batch: EncodedPairs, rng: torch.Generator) -> float:
         """The share of real and of generated headlines, one of each an article, that are told right."""
         self.discriminator.eval()
-        fake_BT = sample_headlines(generator, generator.encode(batch), self.config.headline_length, rng)
-        logits = self.discriminator(batch.articles_NS, torch.cat([_widened(batch.headlines_NT, fake_BT), fake_BT]))
+        with autocast(self.device, self.config.precision):
+            fake_BT = sample_headlines(generator, generator.encode(batch), self.config.headline_length, rng)
+            logits = self.discriminator(batch.articles_NS, torch.cat([_widened(batch.headlines_NT, fake_BT), fake_BT]))
         real_B, fake_B = logits.chunk(2)
         return float((real_B > 0).float().mean() + (fake_B <= 0).float().mean()) / 2
 
@@ -94,14 +95,14 @@ class Adversary:
         self.warmed_up = state["warmed_up"]
 
     def _update(self, generator: Generator, batch: EncodedPairs, rng: torch.Generator) -> float:
-        with torch.no_grad():
-            memory = generator.encode(batch)
-        fake_BT = sample_headlines(generator, memory, self.config.headline_length, rng)
+        with torch.no_grad(), autocast(self.device, self.config.precision):
+            fake_BT = sample_headlines(generator, generator.encode(batch), self.config.headline_length, rng)
         real_BT = _widened(batch.headlines_NT, fake_BT)
         # The neighbour's headline over this article: real, but of another story.
         headlines = torch.cat([real_BT, fake_BT, real_BT.roll(1, dims=0)])
         self.discriminator.train()
-        real_B, fake_B, mismatched_B = self._discriminator(batch.articles_NS, headlines).chunk(3)
+        with autocast(self.device, self.config.precision):
+            real_B, fake_B, mismatched_B = self._discriminator(batch.articles_NS, headlines).chunk(3)
         loss = discriminator_loss(real_B, fake_B, mismatched_B, self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)

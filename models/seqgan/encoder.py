@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 from models.seqgan.config import SeqGANConfig
+from models.text import click
 from models.text.encoded import EncodedPairs
 from models.text.pieces import BOS, PAD, UNK
 
-CLICK_FEATURES = 8
 _HISTORY_WIDTH, _CLICK_WIDTH = 32, 16
 
 
@@ -56,9 +57,12 @@ def shifted(tokens: Tensor, first: int = BOS) -> Tensor:
 
 
 def recur(layer: nn.RNNBase, input_BTE: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-    """A recurrent layer over whole sequences; on a CPU always in fp32, for most know no bfloat16 there."""
+    """A recurrent layer over whole sequences, always in fp32.
+
+    Most CPUs have none in bfloat16, and on GPUs autocast would take float16, whose gradients underflow.
+    """
     kind = input_BTE.device.type
-    if kind != "cpu" or not torch.is_autocast_enabled(kind):
+    if not torch.is_autocast_enabled(kind):
         return layer(input_BTE, state)  # type: ignore[no-any-return]
     with torch.autocast(kind, enabled=False):
         return layer(input_BTE.float(), state)  # type: ignore[no-any-return]
@@ -97,7 +101,13 @@ class MaskedNorm(nn.Module):
         if not isinstance(self.norm, nn.BatchNorm1d):
             return torch.as_tensor(self.norm(states_BSH)) * mask_BS.unsqueeze(-1)
         normed_BSH = torch.zeros_like(states_BSH)
-        normed_BSH[mask_BS] = self.norm(states_BSH[mask_BS])
+        text_NH = states_BSH[mask_BS]
+        # One position has no variance: it is normed as in evaluation.
+        mean, variance = (self.norm.running_mean, self.norm.running_var) if len(text_NH) < 2 else (None, None)
+        if mean is None:
+            normed_BSH[mask_BS] = self.norm(text_NH)
+        else:
+            normed_BSH[mask_BS] = batch_norm(text_NH, mean, variance, self.norm.weight, self.norm.bias)
         return normed_BSH
 
     def train(self, mode: bool = True) -> MaskedNorm:
@@ -131,7 +141,7 @@ class ArticleEncoder(nn.Module):
         self.hot_mark = nn.Parameter(torch.zeros(embedding)) if config.hot_words != "none" else None
         self.history = nn.GRU(embedding, _HISTORY_WIDTH, batch_first=True) if config.history_length else None
         self.click = (
-            nn.Sequential(nn.Linear(CLICK_FEATURES, _CLICK_WIDTH), nn.GELU(), nn.Linear(_CLICK_WIDTH, _CLICK_WIDTH))
+            nn.Sequential(nn.Linear(click.WIDTH, _CLICK_WIDTH), nn.GELU(), nn.Linear(_CLICK_WIDTH, _CLICK_WIDTH))
             if config.clicks
             else None
         )
@@ -222,7 +232,7 @@ class ArticleEncoder(nn.Module):
         assert self.click is not None
         if batch.click_NF is None:
             return self.embed.weight.new_zeros(len(batch), _CLICK_WIDTH)
-        present_B1 = batch.click_NF[:, CLICK_FEATURES // 2 :].amax(1, keepdim=True)
+        present_B1 = batch.click_NF[:, click.WIDTH // 2 :].amax(1, keepdim=True)
         return torch.as_tensor(self.click(batch.click_NF) * present_B1)
 
     def _dropped(self, prior: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.seqgan.config import SeqGANConfig
-from models.seqgan.encoder import CLICK_FEATURES, ArticleEncoder, LockedDropout, Memory, recur, shifted
+from models.seqgan.encoder import ArticleEncoder, LockedDropout, Memory, recur, shifted
 from models.seqgan.fused import draw_linear, linear_log_prob
+from models.text import click
 from models.text.encoded import EncodedPairs
 from models.text.pieces import BOS, PAD
 
@@ -255,7 +256,7 @@ class Generator(nn.Module):
             written_BT1 = batch.headlines_NT.ne(PAD).unsqueeze(-1)
             headline_BE = (self.embed(batch.headlines_NT) * written_BT1).sum(1) / written_BT1.sum(1)
             rate_B = self.click_head(torch.cat([memory.pooled_BH, headline_BE], dim=-1)).squeeze(-1).float()
-            present_B = batch.click_NF[:, CLICK_FEATURES // 2]
+            present_B = batch.click_NF[:, click.WIDTH // 2]
             loss_B = loss_B + present_B * (rate_B - batch.click_NF[:, 0]).square()
         return loss_B
 

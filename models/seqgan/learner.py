@@ -7,7 +7,6 @@ DistributedDataParallel averages their gradients; every worker draws the same or
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from models.seqgan.generator import Generator
 from models.seqgan.losses import advantage, cross_entropy, mean_entropy, policy_gradient
 from models.seqgan.randomness import derive_seed, keyed_generator
 from models.seqgan.rollout import mask_through_end, sample_headlines
-from models.seqgan.workers import averaging
+from models.seqgan.workers import autocast, averaging
 from models.text.augmentation import augment
 from models.text.encoded import EncodedPairs
 from models.text.pieces import PAD, UNK
@@ -58,6 +57,7 @@ class Learner:
         if embedding_VE is not None:
             with torch.no_grad():
                 self.generator.embed_weight.copy_(embedding_VE)
+                self.generator.embed_weight[PAD].zero_()
         self.adversary = Adversary(config, vocabulary, device=device, world_size=world_size)
         self._generator = averaging(self.generator, device, world_size)
         if config.compile:
@@ -73,10 +73,10 @@ class Learner:
         sums = _Sums()
         for fraction, rows in self._batches(len(pairs), epoch):
             batch, share = self._shard(pairs, rows, epoch)
-            with self._autocast():
+            with autocast(self.device, self.config.precision):
                 loss, teacher, aux = self._teacher_forcing(batch, share)
             self._step(loss, epoch - 1 + fraction)
-            sums.add(share, train_loss=teacher, aux_loss=aux)
+            sums.add(share, train_loss=teacher, **({"aux_loss": aux} if self.config.lambda_aux else {}))
         return sums.means()
 
     def adversarial_epoch(self, pairs: EncodedPairs, held_out: EncodedPairs, epoch: int) -> dict[str, float]:
@@ -101,10 +101,10 @@ class Learner:
                 updates.add(1, reward=reward_BT.sum() / mask_through_end(fake_BT).sum(), d_accuracy=accuracy)
                 for d_loss in d_losses:
                     d_updates.add(1, d_loss=d_loss)
-            with self._autocast():
+            with autocast(self.device, self.config.precision):
                 loss, teacher, aux = self._teacher_forcing(batch, share, weight, fake_BT, reward_BT)
             self._step(loss, epoch - 1 + fraction)
-            sums.add(share, train_loss=teacher, aux_loss=aux)
+            sums.add(share, train_loss=teacher, **({"aux_loss": aux} if self.config.lambda_aux else {}))
         self.adversarial_epochs += 1
         return sums.means() | updates.means() | d_updates.means()
 
@@ -134,10 +134,6 @@ class Learner:
         # Dropout draws from torch's own generator: seeded an epoch at a time, apart on each worker.
         torch.manual_seed(derive_seed(self.seed, "dropout", epoch, self.rank))
         self.generator.train()
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        kind = torch.device(self.device).type
-        return torch.autocast(kind, torch.bfloat16, enabled=self.config.precision == "bf16")
 
     def _batches(self, pairs: int, epoch: int) -> Iterator[tuple[float, Tensor]]:
         """The part of the epoch that is over, in [0, 1), and the rows of the next batch (of all workers)."""
@@ -181,12 +177,11 @@ class Learner:
     ) -> tuple[Tensor, Tensor, list[float], float]:
         """Headlines of the generator's for a batch, their reward, the discriminator's losses and its accuracy."""
         self.generator.eval()
-        with self._autocast():
-            d_losses, accuracy = self.adversary.train(self.generator, pairs, held_out, rng)
-            with torch.no_grad():
-                memory = self.generator.encode(batch)
-                fake_BT = sample_headlines(self.generator, memory, self.config.headline_length, rng)
-                reward_BT = self.adversary.reward(self.generator, memory, fake_BT, rng)
+        d_losses, accuracy = self.adversary.train(self.generator, pairs, held_out, rng)
+        with torch.no_grad(), autocast(self.device, self.config.precision):
+            memory = self.generator.encode(batch)
+            fake_BT = sample_headlines(self.generator, memory, self.config.headline_length, rng)
+            reward_BT = self.adversary.reward(self.generator, memory, fake_BT, rng)
         self.generator.train()
         return fake_BT, reward_BT, d_losses, accuracy
 
@@ -242,7 +237,7 @@ class Learner:
 
 
 class _Sums:
-    """Weighted means of figures by name; those that stay 0 throughout, such as absent heads', are left out."""
+    """Weighted means of figures by name."""
 
     def __init__(self) -> None:
         self.weight = 0.0
@@ -255,4 +250,4 @@ class _Sums:
             self.totals[name] = self.totals.get(name, 0.0) + weight * value
 
     def means(self) -> dict[str, float]:
-        return {name: total / self.weight for name, total in self.totals.items() if total != 0.0}
+        return {name: total / self.weight for name, total in self.totals.items()}

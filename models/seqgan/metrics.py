@@ -13,6 +13,9 @@ from models.seqgan.generator import Generator
 from models.text.encoded import EncodedPairs
 from models.text.pieces import END, PAD, UNK
 
+SPELLING = math.log(20_992)
+"""Nats that a character costs which the model can't write: one of the Han characters of Unicode's main block."""
+
 
 class HeldOut(NamedTuple):
     """Perplexity a character; NLL and entropy in nats a piece, on held-out pairs."""
@@ -27,9 +30,11 @@ def held_out(generator: Generator, pairs: EncodedPairs, batch_size: int = 64) ->
     """Score the real headlines under teacher forcing, in evaluation mode (the mode is restored).
 
     Perplexity is exp(NLL / n): n counts every character that the headlines' pieces stand for, and each
-    headline's `<end>` as one more; the NLL is summed over the same. So tokenizers can be compared. `<pad>`
-    counts nowhere. A piece that neither vocabulary nor article holds is scored as `<unk>`.
-    `nll` and `entropy` are means over pieces, of the NLL and of the entropy of the next piece's distribution.
+    headline's `<end>` as one more; the NLL is summed over the same. `<pad>` counts nowhere. A piece that the
+    model can't write costs `<unk>`, and each of its characters SPELLING more: so vocabularies and tokenizers can
+    be compared, and none gains by knowing less.
+    `nll` and `entropy` are means over pieces, of the NLL without spelling and of the entropy of the next piece's
+    distribution.
     """
     training = generator.training
     generator.eval()
@@ -42,7 +47,14 @@ def held_out(generator: Generator, pairs: EncodedPairs, batch_size: int = 64) ->
         pieces += int(batch.headlines_NT.ne(PAD).sum())
         characters += int(batch.characters_N.sum())
     generator.train(training)
-    return HeldOut(exp_or_inf(nll / characters), nll / pieces, entropy / pieces)
+    spelled = SPELLING * _unwritable(pairs, generator.vocabulary, generator.copy)
+    return HeldOut(exp_or_inf((nll + spelled) / characters), nll / pieces, entropy / pieces)
+
+
+def _unwritable(pairs: EncodedPairs, vocabulary: int, copy: bool) -> int:
+    """Characters of the headlines that a model can neither write nor, with a copy gate, copy."""
+    only_copied = 0 if copy else int(pairs.headlines_NT.ge(vocabulary).sum())
+    return int(pairs.unknown_N.sum()) + only_copied
 
 
 @torch.no_grad()
@@ -64,15 +76,16 @@ def entropy_at(generator: Generator, pairs: EncodedPairs, temperatures: Sequence
 
 
 def unigram_perplexity(train: EncodedPairs, held: EncodedPairs, vocabulary: int) -> float:
-    """Perplexity a character of a model that only knows how often each character is in training headlines.
+    """Perplexity a character of a model that only knows how often each piece is in training headlines.
 
-    Counted as in `held_out`; add-one smoothing; a character outside the vocabulary is `<unk>`.
+    Counted as in `held_out`; add-one smoothing; a piece outside the vocabulary is `<unk>`, and spelled.
     """
     counts = torch.ones(vocabulary, dtype=torch.float64)
     counts += torch.bincount(_shared_tokens(train, vocabulary), minlength=vocabulary)
     counts[PAD] = 0
     log_prob = (counts / counts.sum()).log()
-    return exp_or_inf(-float(log_prob[_shared_tokens(held, vocabulary)].sum() / held.characters_N.sum()))
+    nll = -float(log_prob[_shared_tokens(held, vocabulary)].sum()) + SPELLING * _unwritable(held, vocabulary, False)
+    return exp_or_inf(nll / int(held.characters_N.sum()))
 
 
 def _shared_tokens(pairs: EncodedPairs, vocabulary: int) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.errors import ConfigError
@@ -10,17 +10,16 @@ from models.seqgan.config import SeqGANConfig
 from models.text.pairs import load_pairs
 
 
-def check(searched: Iterable[str], fixed: Mapping[str, object]) -> str:
+def check(searched: Mapping[str, Sequence[object]], fixed: Mapping[str, object]) -> str:
     """What will be trained on, for people: `27,595 pairs to train on, 1,433 held out, 1,342 for tests`.
 
-    Raises ConfigError for a parameter that the SeqGAN doesn't have or a constant out of range, DataError for pairs
+    Raises ConfigError for a parameter that the SeqGAN doesn't have or a value out of range, DataError for pairs
     that can't be read (file, line, column).
 
-    `searched` are the names of the parameters that a study varies, `fixed` its constants.
+    `searched` gives the values that stand for each varied parameter's range, `fixed` the constants.
     """
     config = SeqGANConfig.from_params(fixed)
-    known = config.to_params()
-    SeqGANConfig.from_params({name: known.get(name) for name in searched})
+    SeqGANConfig.check_searched(searched)
     if config.embeddings and not Path(config.embeddings).is_file():
         raise ConfigError(f"embeddings: {config.embeddings!r} is not a file; give a word2vec text file or an .npz file")
     pairs = load_pairs(config.data)

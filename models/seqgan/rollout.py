@@ -12,6 +12,9 @@ from models.seqgan.encoder import Memory
 from models.seqgan.generator import Generator
 from models.text.pieces import BOS, END, PAD
 
+JUDGED_AT_ONCE = 4096
+"""Completed headlines that are embedded together: all of them at once can be gigabytes."""
+
 
 def mask_through_end(tokens: Tensor) -> Tensor:
     """1.0 up to and with the first `<end>` along the last axis, 0.0 after it."""
@@ -89,7 +92,15 @@ def rollout_reward(
     if prefixes == 0:
         return whole_B1.expand(batch, length) * mask_through_end(headlines_BT)
     article_RC = article_BC.repeat_interleave(prefixes * n, dim=0)
-    real_R = torch.sigmoid(discriminator.judge(article_RC, completed_BPNT.flatten(0, 2)))
+    judged = [
+        discriminator.judge(article_rC, headlines_rT)
+        for article_rC, headlines_rT in zip(
+            torch.split(article_RC, JUDGED_AT_ONCE),
+            torch.split(completed_BPNT.flatten(0, 2), JUDGED_AT_ONCE),
+            strict=True,
+        )
+    ]
+    real_R = torch.sigmoid(torch.cat(judged))
     reward_BP = real_R.view(batch, prefixes, n).mean(-1)
     # Token t needs a prefix longer than t: index ceil(t / stride), the whole headline if there is none.
     index_T = (torch.arange(length, device=headlines_BT.device) + stride - 1) // stride

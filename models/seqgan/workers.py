@@ -1,15 +1,24 @@
-"""What several workers of one trial share: averaged gradients, averaged figures, one tokenizer."""
+"""How a trial's workers compute and agree: precision, averaged gradients and figures, one tokenizer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
+
+
+def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
+    """Matrix products in bfloat16 if `precision` is "bf16".
+
+    Around one forward pass and no more: inside, weights are cast once, and an update would go unseen.
+    """
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def averaging(module: nn.Module, device: str, world_size: int) -> nn.Module:

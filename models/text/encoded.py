@@ -32,6 +32,8 @@ class EncodedPairs:
     characters_N: Tensor = None  # type: ignore[assignment]
     """What perplexity a character is divided by: the characters that the headline's kept pieces stand for,
     and one for a kept `<end>`. Left out, it is the number of tokens, as for a tokenizer of characters."""
+    unknown_N: Tensor = None  # type: ignore[assignment]
+    """Characters of the headline's kept pieces that are `<unk>`: what they cost to spell counts to perplexity."""
     hot_NS: Tensor | None = None
     """bool: the article's pieces that a hot word or keyword covers."""
     history_NL: Tensor | None = None
@@ -48,6 +50,8 @@ class EncodedPairs:
     def __post_init__(self) -> None:
         if self.characters_N is None:
             object.__setattr__(self, "characters_N", self.headlines_NT.ne(PAD).sum(1))
+        if self.unknown_N is None:
+            object.__setattr__(self, "unknown_N", self.headlines_NT.eq(UNK).sum(1))
 
     @classmethod
     def encode(
@@ -68,15 +72,18 @@ class EncodedPairs:
         """
         articles = tokenizer.split_batch([pair.body for pair in pairs], article_length)
         titles = tokenizer.split_batch([pair.title for pair in pairs], headline_length)
-        headlines = [
-            [*tokenizer.headline_ids(title, article), END][:headline_length]
-            for title, article in zip(titles, articles, strict=True)
+        ids = [tokenizer.headline_ids(title, article) for title, article in zip(titles, articles, strict=True)]
+        headlines = [[*row, END][:headline_length] for row in ids]
+        unknown = [
+            sum(len(piece) for piece, i in zip(title, row, strict=True) if i == UNK)
+            for title, row in zip(titles, ids, strict=True)
         ]
         characters = [sum(map(len, title)) + (len(title) < headline_length) for title in titles]
         encoded = cls(
             _tensor(map(tokenizer.article_ids, articles), article_length),
             _tensor(headlines, headline_length),
             torch.tensor(characters, dtype=torch.int32),
+            torch.tensor(unknown, dtype=torch.int32),
             vocabulary=tokenizer.size,
         )
         if hot_words is not None:
@@ -121,7 +128,7 @@ class EncodedPairs:
         return self._with({name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     def select(self, rows: Tensor) -> EncodedPairs:
-        """Some of the pairs, ids as int64, with the common padding of headlines and of articles cut off."""
+        """Some of the pairs, ids as int64, with the common padding of each kind of text cut off."""
         chosen = {name: _widened(tensor[rows]) for name, tensor in self.tensors().items()}
         longest = _longest(chosen["headlines_NT"])
         chosen["headlines_NT"] = chosen["headlines_NT"][:, :longest]
@@ -129,6 +136,8 @@ class EncodedPairs:
         for name in ("articles_NS", "hot_NS"):
             if name in chosen:
                 chosen[name] = chosen[name][:, :longest]
+        if "history_NL" in chosen:
+            chosen["history_NL"] = chosen["history_NL"][:, : _longest(chosen["history_NL"])]
         return self._with(chosen)
 
     def batches(self, batch_size: int) -> Iterator[EncodedPairs]:

@@ -68,7 +68,7 @@ def prepare(
             headline_length,
             history_length,
             None if hot_words == "none" else _hot_words(hot_words, num_hot_words, splits, source, cache_dir),
-            _click_scaler(splits) if clicks else None,
+            ClickScaler.fit(splits.train) if clicks else None,
         )
     encoded = cached(
         "encoded",
@@ -108,10 +108,6 @@ def _hot_words(method: str, size: int, splits: PairSplits, source: dict[str, str
         load=lambda folder: HotWords.load(folder / "hot_words.json"),
         cache_dir=cache_dir,
     )
-
-
-def _click_scaler(splits: PairSplits) -> ClickScaler | None:
-    return ClickScaler.fit(splits.train) if any(pair.click for pair in splits.train) else None
 
 
 def _data_digest(data: str) -> str:

@@ -305,6 +305,19 @@ def test_perplexity_is_that_of_all_characters_and_ends() -> None:
     assert held_out(model, pairs, batch_size=4).perplexity == pytest.approx(math.exp(total / count), rel=1e-4)
 
 
+@pytest.mark.parametrize("copy", [True, False])
+def test_what_the_model_cannot_write_is_spelled(copy: bool) -> None:
+    model, pairs = generator(copy=copy), batch()
+    plain = held_out(model, pairs)
+    unknown = held_out(model, replace(pairs, unknown_N=torch.full((B,), 2)))
+    pieces = int(pairs.headlines_NT.ne(PAD).sum())
+    # Two more characters a headline, each of them one of 20,992; without a copy gate those of the article count too.
+    assert math.log(unknown.perplexity / plain.perplexity) == pytest.approx(2 * B * math.log(20_992) / pieces)
+    only_copied = int(pairs.headlines_NT.ge(V).sum())
+    spelled = math.log(plain.perplexity) - plain.nll
+    assert spelled == pytest.approx(0 if copy else only_copied * math.log(20_992) / pieces, abs=1e-6)
+
+
 def test_unigram_perplexity_by_hand() -> None:
     tokens = torch.tensor([[4, END]])
     pairs = EncodedPairs(tokens, tokens)

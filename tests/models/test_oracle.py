@@ -197,14 +197,17 @@ def test_ctrl_c_ends_the_command_with_130(
 
 def test_the_preflight_says_what_is_trained_on_and_refuses_without_loading_torch(tmp_path: Path) -> None:
     path = saved(tmp_path / "oracle.npz", arrays())
-    assert check(["lr"], {}) == "10,000 texts of 20 tokens, vocabulary 5,000, of seeded oracle 0"
-    assert check(["lr"], {"oracle": str(path)}) == f"10,000 texts of 20 tokens, vocabulary 30, of the oracle in {path}"
+    assert check({"lr": (1e-3, 1e-1)}, {}) == "10,000 texts of 20 tokens, vocabulary 5,000, of seeded oracle 0"
+    assert (
+        check({"lr": (1e-3, 1e-1)}, {"oracle": str(path)})
+        == f"10,000 texts of 20 tokens, vocabulary 30, of the oracle in {path}"
+    )
     with pytest.raises(ValueError, match=r"^oracle: .*absent.npz: no NumPy archive"):
-        check([], {"oracle": "/absent.npz"})
+        check({}, {"oracle": "/absent.npz"})
     with pytest.raises(ValueError, match=r"hiden: no parameter .*; did you mean 'hidden'"):
-        check(["hiden"], {})
+        check({"hiden": (8, 16)}, {})
     with pytest.raises(ValueError, match="method: 'gan' is not one of mle, "):
-        check([], {"method": "gan"})
-    code = "import sys; from models.seqgan.paper.preflight import check; check([], {}); print('torch' in sys.modules)"
+        check({}, {"method": "gan"})
+    code = "import sys; from models.seqgan.paper.preflight import check; check({}, {}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "False"

@@ -64,7 +64,7 @@ def test_perplexity_is_divided_by_the_characters_that_kept_pieces_stand_for() ->
 
 def test_without_priors_there_are_only_articles_and_headlines() -> None:
     pairs = EncodedPairs.encode(PAIRS, TOKENIZER, 6, 4)
-    assert set(pairs.tensors()) == {"articles_NS", "headlines_NT", "characters_N"}
+    assert set(pairs.tensors()) == {"articles_NS", "headlines_NT", "characters_N", "unknown_N"}
     assert pairs.hot_targets_NW is None
     assert set(pairs.select(torch.tensor([1])).tensors()) == set(pairs.tensors())
     assert len(EncodedPairs.encode([], TOKENIZER, 6, 4)) == 0
@@ -162,7 +162,7 @@ def test_what_was_not_asked_for_is_not_read(tmp_path: Path) -> None:
     data = write_data(tmp_path / "p.jsonl")
     prepared = ready(data, tmp_path, hot_words="none", clicks=False, history_length=0)
     assert (prepared.reader.hot_words, prepared.reader.click_scaler) == (None, None)
-    assert set(prepared.train.tensors()) == {"articles_NS", "headlines_NT", "characters_N"}
+    assert set(prepared.train.tensors()) == {"articles_NS", "headlines_NT", "characters_N", "unknown_N"}
 
 
 def test_errors_of_the_data_come_through_the_cache(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from models.seqgan.config import SeqGANConfig
 from models.seqgan.decoding import Decoding
 from models.seqgan.learner import Learner
 from models.seqgan.sample import first_sentence, generate, held_out_rows
-from models.seqgan.train import main
+from models.seqgan.train import check_batches, main
 from models.seqgan.trial import train
 from models.text.encoded import EncodedPairs
 
@@ -160,10 +160,25 @@ def test_auxiliary_heads_learn(tmp_path: Path, pairs: str) -> None:
     assert trial.history[-1]["aux_loss"] < 0.9 * trial.history[0]["aux_loss"]
 
 
-def test_bfloat16_trains_as_float32_does_up_to_rounding(tmp_path: Path, pairs: str) -> None:
-    rough = run(tmp_path / "a", pairs, 4, precision="bf16", mle_epochs=4)
-    exact = run(tmp_path / "b", pairs, 4, mle_epochs=4)
+def test_bfloat16_trains_both_networks_as_float32_does_up_to_rounding(tmp_path: Path, pairs: str) -> None:
+    params = {"d_updates": 20, "lr_d": 0.01, "d_dropout": 0.0}
+    rough = run(tmp_path / "a", pairs, 4, precision="bf16", **params)
+    exact = run(tmp_path / "b", pairs, 4, **params)
     assert rough.history[-1]["perplexity"] == pytest.approx(exact.history[-1]["perplexity"], rel=0.05)
+    # A discriminator whose updates went unseen would stay at its first loss.
+    assert exact.history[-1]["d_loss"] < 0.95 * exact.history[2]["d_loss"]
+    assert rough.history[-1]["d_loss"] < 0.95 * rough.history[2]["d_loss"]
+
+
+def test_a_trial_goes_on_only_with_texts_that_are_read_as_before(tmp_path: Path, pairs: str) -> None:
+    first = run(tmp_path / "a", pairs, 1)
+    with pytest.raises(CheckpointError, match="headline_length: 5, but the checkpoint was trained with 10"):
+        run(tmp_path / "b", pairs, 4, resume=first.checkpoint, headline_length=5)
+
+
+def test_a_batch_with_fewer_pairs_than_workers_is_refused() -> None:
+    with pytest.raises(ConfigError, match="batch_size: 1 of 19 training pairs, but each of 2 workers"):
+        check_batches(SeqGANConfig.from_params({"batch_size": 1}), num_pairs=19, world_size=2)
 
 
 @pytest.mark.parametrize("baseline", ["none", "mean", "leave_one_out"])
@@ -200,26 +215,40 @@ def test_teacher_forcing_ends_when_patience_is_out(tmp_path: Path) -> None:
     assert [row["phase"] for row in trial.history] == [0.0] * (first_worse + 1) + [1.0] * (3 - first_worse)
 
 
-def _worker(rank: int, world: int, rendezvous: str, workdir: str, data: str) -> None:
+def _worker(rank: int, world: int, rendezvous: str, workdir: str, data: str, params: dict[str, object]) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{rendezvous}", rank=rank, world_size=world)
     trial = LocalTrial(Path(workdir), seed=11, max_steps=4, rank=rank, world_size=world, quiet=True)
-    train(SMALL | {"data": data, "dropout": 0.0, "mle_epochs": 3}, trial)
+    train(SMALL | {"data": data} | params, trial)
     Path(f"{workdir}-{rank}.json").write_text(json.dumps(trial.history), encoding="utf-8")
     torch.distributed.destroy_process_group()
 
 
-def test_two_workers_equal_one_with_the_same_global_batch(tmp_path: Path, pairs: str) -> None:
+def on_two_workers(folder: Path, data: str, **params: object) -> list[list[dict[str, float]]]:
+    """The history of each of two workers; the checkpoint is in `folder/two`."""
     spawn = multiprocessing.get_context("spawn")
-    arguments = (2, str(tmp_path / "rendezvous"), str(tmp_path / "two"), pairs)
+    arguments = (2, str(folder / "rendezvous"), str(folder / "two"), data, params)
     workers = [spawn.Process(target=_worker, args=(rank, *arguments)) for rank in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(120)
     assert [worker.exitcode for worker in workers] == [0, 0]
+    return [json.loads((folder / f"two-{rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
+
+
+def test_two_workers_agree_with_every_part_on_and_clicks_that_the_data_lacks(tmp_path: Path) -> None:
+    data = tmp_path / "plain.jsonl"
+    rows = [{"title": t, "body": b, "split": s} for s in ("train", "train", "dev") for t, b in EIGHT]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    one, other = on_two_workers(tmp_path, str(data), **(ALL_ON | {"patience": 1, "precision": "bf16"}))
+    assert [row["phase"] for row in one] == [row["phase"] for row in other]
+    assert [row["perplexity"] for row in one] == [row["perplexity"] for row in other]
+
+
+def test_two_workers_equal_one_with_the_same_global_batch(tmp_path: Path, pairs: str) -> None:
+    two, other = on_two_workers(tmp_path, pairs, dropout=0.0, mle_epochs=3)
     one = run(tmp_path / "one", pairs, 4, dropout=0.0, mle_epochs=3)
-    two, other = (json.loads((tmp_path / f"two-{rank}.json").read_text(encoding="utf-8")) for rank in range(2))
     # Teacher forcing is the same sum in another order; 1e-3 leaves room for Adam to spread rounding.
     for here, there in zip(one.history[:3], two[:3], strict=True):
         assert there["perplexity"] == pytest.approx(here["perplexity"], rel=1e-3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.errors import DataError
@@ -12,16 +12,15 @@ from models.seqgan.paper.oracle_file import read_oracle
 SEEDED = "seeded"
 
 
-def check(searched: Iterable[str], fixed: Mapping[str, object]) -> str:
+def check(searched: Mapping[str, Sequence[object]], fixed: Mapping[str, object]) -> str:
     """What will be trained on, for people: `10,000 texts of 20 tokens, vocabulary 5,000, of seeded oracle 0`.
 
-    Raises ConfigError for a parameter that doesn't exist or a constant out of range, DataError for an oracle's file
-    that can't be read or lacks an array. `searched` are the names of the parameters that a study varies, `fixed` its
-    constants.
+    Raises ConfigError for a parameter that doesn't exist or a value out of range, DataError for an oracle's file
+    that can't be read or lacks an array. `searched` gives the values that stand for each varied parameter's range,
+    `fixed` the constants.
     """
     config = PaperConfig.from_params(fixed)
-    known = config.to_params()
-    PaperConfig.from_params({name: known.get(name) for name in searched})
+    PaperConfig.check_searched(searched)
     vocabulary, source = config.vocabulary, f"seeded oracle {config.oracle_seed}"
     if config.oracle != SEEDED:
         try:
