@@ -1,10 +1,12 @@
 """Does adversarial training help headlines? Four continuations of one and the same teacher-forced model.
 
 For each seed a model is trained by teacher forcing for most of its epochs. From its checkpoint go on: teacher forcing
-alone (for the same epochs, and for the same CPU time), a constant reward (no discriminator: a control), and SeqGAN,
-with as many policy-gradient updates as there are batches. Sharper policies always look better, so quality is compared
-at one entropy: headlines are drawn at temperatures 0.5 to 1.2, and ROUGE-L and distinct-2 are read off at the entropy
-that the teacher-forced model has at temperature 1 (see findings of "Language GANs Falling Short", Caccia et al. 2020).
+alone (for the same epochs, and for the same CPU time on a schedule of its own, so with a higher rate), a constant
+reward (no discriminator: a control), and SeqGAN, with as many policy-gradient updates as there are batches.
+
+Sharper policies always look better, so quality is compared at one entropy: headlines are drawn at temperatures 0.5 to
+1.2, and ROUGE-L and distinct-2 are read off at the entropy that the teacher-forced model has at temperature 1
+("Language GANs Falling Short", Caccia et al. 2020).
 """
 
 from __future__ import annotations

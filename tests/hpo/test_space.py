@@ -58,7 +58,8 @@ def a_parameter(draw: st.DrawFn) -> dict[str, Any]:
         return {"type": "float", "low": low, "high": high, "log": log}
     step = draw(st.integers(1, 999)) / draw(st.sampled_from([1, 10, 100, 1000]))
     low = draw(st.integers(-999, 999)) / 100
-    return {"type": "float", "low": low, "high": low + draw(st.floats(1, 50)) * step, "step": step}
+    # A little more than one step: the sum's rounding must not make the range shorter than that.
+    return {"type": "float", "low": low, "high": low + draw(st.floats(1.001, 50)) * step, "step": step}
 
 
 spaces = st.dictionaries(st.sampled_from("abcdef"), a_parameter(), min_size=1, max_size=4).map(lambda d: of(**d))
