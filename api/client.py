@@ -22,6 +22,8 @@ from api.schemas import (
     CheckpointsAnswer,
     DecisionAnswer,
     EventAnswer,
+    InheritanceAnswer,
+    InheritancesAnswer,
     ListAnswer,
     MeasurementAnswer,
     PackageAnswer,
@@ -33,6 +35,7 @@ from api.schemas import (
 )
 from hpo.errors import Problem, ServiceError
 from hpo.spec import StudySpec
+from hpo.specfile import to_data
 from hpo.trial import StudyState, TrialState
 
 A = TypeVar("A", bound=BaseModel)
@@ -129,6 +132,11 @@ class Client:
 
     def checkpoints(self, study: str, trial: int) -> list[CheckpointAnswer]:
         return self._parse(CheckpointsAnswer, self._send("GET", _at(study, "trials", trial, "checkpoints"))).items
+
+    def inheritances(self, study: str, *, trial: int | None = None) -> list[InheritanceAnswer]:
+        """The family tree, in the order in which it grew; of one trial if given."""
+        answer = self._send("GET", _at(study, "inheritances"), params=_query(trial=trial))
+        return self._parse(InheritancesAnswer, answer).items
 
     def best(self, study: str, *, count: int = 5) -> list[BestAnswer]:
         """The best trials, the best first."""
@@ -258,7 +266,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _body(spec: StudySpec | Mapping[str, Any], package: str | None) -> dict[str, Any]:
-    data = spec.model_dump(mode="json", exclude_none=True) if isinstance(spec, StudySpec) else dict(spec)
+    data = to_data(spec) if isinstance(spec, StudySpec) else dict(spec)
     return {"spec": data, "package": package}
 
 

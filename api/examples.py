@@ -18,13 +18,19 @@ SPEC: dict[str, Any] = {
 }
 TRIAL: dict[str, Any] = {
     "study": "headlines", "number": 3, "params": {"lr": 0.003, "hidden": 64}, "state": "stopped", "generation": 0,
-    "parent": None, "step": 3, "value": 61.2, "value_step": 3, "cause": None,
+    "parent": None, "step": 3, "value": 61.2, "value_step": 3, "value_generation": 0,
+    "value_params": None, "cause": None,
     "message": "rung 3: 61.2 is worse than the cutoff 58.4 (7 trials seen)",
     "created_at": 1770000000.0, "started_at": 1770000001.0, "ended_at": 1770000009.0,
 }  # fmt: skip
 STUDY: dict[str, Any] = {
     "name": "headlines", "spec": SPEC, "state": "running", "message": None, "package": None, "attempt": 1,
     "job": "hpo-headlines-1", "version": 3, "created_at": 1770000000.0, "started_at": 1770000004.0, "ended_at": None,
+}  # fmt: skip
+INHERITANCE: dict[str, Any] = {
+    "trial": 3, "generation": 1, "donor": 5, "donor_generation": 0, "step": 4,
+    "params": {"lr": 0.0036, "hidden": 64}, "path": "headlines/00005/g000-step-000004",
+    "reason": "rank 8 of 8 at step 4: goes on from trial 5 (rank 1)", "recorded_at": 1770000009.0,
 }  # fmt: skip
 EVENT: dict[str, Any] = {
     "id": 17,

@@ -69,11 +69,19 @@ class TrialAnswer(Answer):
     step: int
     value: Number | None
     value_step: int | None
+    value_generation: int | None
+    value_params: dict[str, ParamValue] | None
+    """The configuration that gave `value`, where it is not `params` any more; else null."""
     cause: FailureCause | None
     message: str | None
     created_at: float
     started_at: float | None
     ended_at: float | None
+
+    @property
+    def best_params(self) -> dict[str, ParamValue]:
+        """The configuration that gave `value`."""
+        return self.params if self.value_params is None else self.value_params
 
 
 class StudyAnswer(Answer):
@@ -154,6 +162,26 @@ class CheckpointAnswer(Answer):
     recorded_at: float
 
 
+class InheritanceAnswer(Answer):
+    """A trial went on from another's weights: an edge of the family tree."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.INHERITANCE]})
+
+    trial: int
+    generation: int
+    """The one that began with it."""
+    donor: int
+    donor_generation: int
+    step: int
+    """The step of the donor's checkpoint."""
+    params: dict[str, ParamValue]
+    """The trial's configuration from here on."""
+    path: str
+    """The donor's checkpoint."""
+    reason: str
+    recorded_at: float
+
+
 class BestAnswer(TrialAnswer):
     """A trial among the best, with the checkpoint of its best step, if it is kept."""
 
@@ -197,6 +225,12 @@ class CheckpointsAnswer(Answer):
     """A trial's checkpoints, in the order in which they were recorded."""
 
     items: list[CheckpointAnswer]
+
+
+class InheritancesAnswer(Answer):
+    """A study's family tree, in the order in which it grew."""
+
+    items: list[InheritanceAnswer]
 
 
 class ValidAnswer(Answer):

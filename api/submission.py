@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpo import registry, specfile, trainables
+from hpo import compatibility, specfile, trainables, warm_start
+from hpo.protocols import Store
 from hpo.spec import StudySpec, extremes
 
 
@@ -16,14 +17,16 @@ class Accepted(NamedTuple):
     note: str | None
 
 
-def accept(data: Any, *, working_dir: Path | None = None) -> Accepted:
+def accept(data: Any, store: Store, *, working_dir: Path | None = None) -> Accepted:
     """Check what was sent, or raise InvalidSpecError with every problem found. Changes nothing.
 
-    `working_dir` is the folder that holds the user's own trainable, if any. Whether the cluster can hold the study is
+    `store` holds the past studies that the specification may name; `working_dir` is the folder that holds the user's
+    own trainable, if any. Whether the cluster can hold the study is
     found when it is placed, not here.
     """
     spec = specfile.parse(data)
-    registry.check(spec)
+    compatibility.check(spec)
+    warm_start.check(store, spec)
     searched = {name: extremes(parameter) for name, parameter in spec.parameters.items()}
     note = trainables.preflight(spec.trainable, searched, spec.fixed, folder=working_dir)
     return Accepted(spec, note)

@@ -1,7 +1,8 @@
 """`python -m hpo.driver STUDY`: claim a study, run it on the cluster at hand, release it.
 
 It is what a Ray job of the service runs. It reads HPO_DATABASE_URL and HPO_STORAGE from its environment (the address
-of a database may hold a password, so it is no argument). Exit codes: 0 the study succeeded, 1 it failed, 2 it can not
+of a database may hold a password, so it is no argument). A study that another driver has left in mid-study goes on
+from what is recorded. Exit codes: 0 the study succeeded, 1 it failed, 2 it can not
 be run, 3 another driver holds it, 130 interrupted.
 """
 
@@ -14,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,8 +29,15 @@ log = logging.getLogger("hpo.driver")
 LEASE_SECONDS = 30.0
 
 
-def drive(store: Store, name: str, storage: Path, *, interrupted: Callable[[], bool] = lambda: False) -> Study:
-    """Run the queued or starting study `name` to its end; the study as it is then.
+def drive(
+    store: Store,
+    name: str,
+    storage: Path,
+    *,
+    lease_seconds: float = LEASE_SECONDS,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Study:
+    """Run study `name` to its end; the study as it is then. One that another driver left in mid-study goes on.
 
     This process must be connected to a Ray cluster. Errors in the study itself (it fails to be placed, all trials
     fail) end in its state and message; raises LeaseHeldError where another driver is at it, and LeaseLostError when
@@ -37,27 +46,30 @@ def drive(store: Store, name: str, storage: Path, *, interrupted: Callable[[], b
     study = store.study(name)
     if study.state.is_final:
         return study
-    lease = store.claim(name, holder=f"{socket.gethostname()}:{os.getpid()}", lease_seconds=LEASE_SECONDS)
+    lease = store.claim(name, holder=f"{socket.gethostname()}:{os.getpid()}", lease_seconds=lease_seconds)
     try:
-        if study.state is StudyState.RUNNING:
-            state = StudyState.FAILED
-            message: str | None = f"driver {study.attempt} ended in mid-study; submit the study again"
-        else:
-            store.set_study_state(name, StudyState.RUNNING, lease=lease)
-            state, message = _run(store, lease, study, storage, interrupted)
+        study = store.set_study_state(name, StudyState.RUNNING, lease=lease)
+        state, message = _run(store, lease, study, storage, lease_seconds, interrupted)
         return store.set_study_state(name, state, message=message, lease=lease)
     finally:
         store.release(lease)
 
 
 def _run(
-    store: Store, lease: Lease, study: Study, storage: Path, interrupted: Callable[[], bool]
+    store: Store,
+    lease: Lease,
+    study: Study,
+    storage: Path,
+    lease_seconds: float,
+    interrupted: Callable[[], bool],
 ) -> tuple[StudyState, str | None]:
     """Run a claimed study; its final state and why."""
     from hpo.engine.run import run_study  # imports ray.tune: a second
 
     try:
-        outcome = run_study(study.spec, store, lease, storage / study.name, interrupted=interrupted)
+        outcome = run_study(
+            study, store, lease, storage / study.name, lease_seconds=lease_seconds, interrupted=interrupted
+        )
     except LeaseLostError:
         raise
     except HpoError as error:
@@ -78,6 +90,20 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m hpo.driver", description="Run one stored study on Ray.")
     parser.add_argument("study", help="the study's name; it must be in the store")
+    parser.add_argument(
+        "--lease-seconds",
+        type=float,
+        default=LEASE_SECONDS,
+        metavar="S",
+        help="how long the study stays this driver's without a sign of life (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="wait so long for another driver's lease to run out (default: not at all)",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = threading.Event()
@@ -95,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
         store = open_store(url)
         try:
             ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=True)
-            study = drive(store, options.study, storage, interrupted=stop.is_set)
+            study = _drive_when_free(store, options.study, storage, options.lease_seconds, options.wait, stop)
         finally:
             ray.shutdown()
             store.close()
@@ -109,6 +135,19 @@ def main(arguments: list[str] | None = None) -> int:
     if study.state is StudyState.CANCELLED:
         return 130
     return 0 if study.state is StudyState.SUCCEEDED else 1
+
+
+def _drive_when_free(
+    store: Store, name: str, storage: Path, lease_seconds: float, wait: float, stop: threading.Event
+) -> Study:
+    """`drive`, tried again for `wait` seconds while another driver holds the study."""
+    give_up = time.monotonic() + wait
+    while True:
+        try:
+            return drive(store, name, storage, lease_seconds=lease_seconds, interrupted=stop.is_set)
+        except LeaseHeldError:
+            if time.monotonic() >= give_up or stop.wait(0.2):
+                raise
 
 
 if __name__ == "__main__":

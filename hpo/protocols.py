@@ -15,6 +15,7 @@ from hpo.trial import (
     Checkpoint,
     Decision,
     Event,
+    Inheritance,
     Lease,
     Measurement,
     Metrics,
@@ -43,23 +44,69 @@ class Searcher(Protocol):
         Never blocks, and never proposes what the space doesn't contain.
         """
 
+    def adopt(self, number: int, params: Params) -> None:
+        """Trial `number` runs a configuration that somebody else chose: learn from it as from one of its own.
+
+        Negative numbers are trials of past studies; their `complete` follows at once.
+        """
+
     def observe(self, measurement: Measurement) -> None:
-        """A report of a trial that was suggested. Reports of one trial come with rising steps."""
+        """A report of a trial that was suggested or adopted. Reports of one generation come with rising steps."""
 
     def complete(self, trial: Trial) -> None:
         """A trial came to its end: `trial.state` is final; `trial.value` is None if it never reported.
 
-        Comes exactly once a trial, also for failed ones.
+        Comes exactly once a trial, also for failed ones. `trial.params` may have changed on the way (see
+        Inheritance); `trial.best_params` gave `trial.value`.
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start a new trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let a paused trial go on from its checkpoint; with a `donor`, from the donor's, with `params`."""
+
+    trial: int
+    reason: str = ""
+    donor: int | None = None
+    params: Params | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """End a paused trial: it is stopped."""
+
+    trial: int
+    reason: str
+
+
+Choice = Start | Resume | Drop
+"""What a scheduler wants of a free worker group."""
+
+
 class Scheduler(Protocol):
-    """Says for how long a trial runs. As the searcher, a function of (seed, the calls so far)."""
+    """Says for how long a trial runs, and who is next. As the searcher, a function of (seed, the calls so far)."""
+
+    def created(self, trial: Trial) -> None:
+        """A new trial starts. Comes once a trial, before its first report."""
 
     def decide(self, measurement: Measurement) -> Decision:
         """What the trial does after this report; the decision's reason is written for people.
 
-        Reports of one trial come with rising steps, but may skip some.
+        Reports of one generation come with rising steps, but may skip some. A trial that is told to PAUSE waits
+        until `choose` resumes or drops it.
+        """
+
+    def choose(self, *, can_start: bool) -> Choice | None:
+        """What a free worker group should do; None to wait for a report or an end. `can_start` is whether a new trial
+        may start: not when the budget's trials or the space are used up, and then never again.
+
+        Asked whenever a group is free, often with None as the answer, which changes nothing. When no trial is being
+        trained and none can start, it resumes or drops the paused ones, so that a study always ends.
         """
 
     def complete(self, trial: Trial) -> None:
@@ -135,8 +182,8 @@ class Store(Protocol):
     def write(self, lease: Lease, rows: Sequence[Row]) -> None:
         """Write all rows or none, in their order. Raises LeaseLostError if the lease is not the current one.
 
-        A Trial replaces the one of the same number (its created_at stays). A Measurement, Decision or Checkpoint
-        whose key (trial, generation, step) is stored already is dropped: each counts once, the first one stays.
+        A Trial replaces the one of the same number (its created_at stays). A Measurement, Decision, Checkpoint or
+        Inheritance whose key (trial, generation, step) is stored already is dropped: each counts once, the first stays.
         Events get their ids here. Rows of another study than the lease's raise ValueError.
         """
 
@@ -171,6 +218,13 @@ class Store(Protocol):
 
     def checkpoints(self, study: str, *, trial: int | None = None) -> Sequence[Checkpoint]:
         """In the order in which they were recorded."""
+
+    def inheritances(self, study: str, *, trial: int | None = None) -> Sequence[Inheritance]:
+        """The family tree, in the order in which it grew."""
+
+    def history(self, study: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Row]]:
+        """Measurements, decisions, checkpoints (those that are kept), inheritances and events together, with their
+        ids above `after`, in the order in which they were recorded; at most `limit`. Trials are not among them."""
 
     def events(self, study: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
         """Events with an id above `after`, rising, at most `limit`.

@@ -1,221 +1,261 @@
 """The space that a study's parameters span: sampling, membership, its grid, and its unit cube.
 
-A point of the unit cube has one coordinate a parameter, in [0, 1], in the order of `names`. Pure functions, without
-numpy, so that checking a specification loads nothing heavy.
+A configuration gives every active parameter a value, and nothing else. A parameter is active where all its parents
+(the names in its `when`) are active and have one of the values listed there. Without numpy, so that checking a
+specification loads nothing heavy.
 """
 
 from __future__ import annotations
 
-import math
+import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, TypeGuard
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from hpo.spec import (
-    BoolParameter,
-    CategoricalParameter,
-    FloatParameter,
-    IntParameter,
-    Parameter,
-    ParamValue,
-    exact,
-)
+from hpo.forbidden import MAX_NODES, Needs, Rule, Search, Undecided, count
+from hpo.parameters import Parameter, Uniform, contains_value, decode_value, encode_value, nth_value, num_values
+from hpo.table import ParamValue, Typed, typed
 
 Parameters = Mapping[str, Parameter]
 
-
-class Uniform(Protocol):
-    """Draws from [0, 1): a `numpy.random.Generator` or a `random.Random`."""
-
-    def random(self) -> float: ...
+NUM_DRAWS = 200
+"""How often a forbidden configuration is drawn again before one is searched for."""
 
 
-def names(parameters: Parameters) -> list[str]:
-    """The parameters' names in the order that every function here uses."""
-    # Sorted: a database may give a JSON object back in another order than the file had, and a replay of the
-    # study must draw the same configurations.
-    return sorted(parameters)
+class Spanning(Protocol):
+    """What has a space: a StudySpec."""
+
+    @property
+    def parameters(self) -> Parameters: ...
+    @property
+    def forbidden(self) -> Sequence[Mapping[str, Sequence[ParamValue]]]: ...
 
 
-def sample(parameters: Parameters, rng: Uniform) -> dict[str, ParamValue]:
-    """A configuration drawn uniformly from the unit cube: log-uniform where a parameter is log-scaled."""
-    return {name: decode_value(parameters[name], float(rng.random())) for name in names(parameters)}
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Parameters, their conditions, and forbidden combinations.
 
-
-def contains(parameters: Parameters, params: Mapping[str, ParamValue]) -> bool:
-    """Whether the configuration gives each parameter, and nothing else, a value of its range and of its type.
-
-    Types matter: True is not 1, and 1 is not 1.0.
+    A rule of `forbidden` matches a configuration in which all of its parameters are active and have one of the values
+    that it lists. Two spaces are equal whatever order their parameters came in.
     """
-    return parameters.keys() == params.keys() and all(
-        contains_value(parameter, params[name]) for name, parameter in parameters.items()
-    )
 
+    parameters: Parameters
+    forbidden: Sequence[Mapping[str, Sequence[ParamValue]]] = ()
+    names: tuple[str, ...] = field(init=False, compare=False, repr=False)
+    """Parents before children, else alphabetical: the order of every function here."""
+    # Not the file's order: a database may give a JSON object back in another one, and a replay of the study must draw
+    # the same configurations.
+    needs: Needs = field(init=False, compare=False, repr=False)
+    """For each parameter, what makes it active: its ancestors, and the values that each must have."""
+    rules: tuple[Rule, ...] = field(init=False, compare=False, repr=False)
+    """`forbidden`, for looking values up."""
 
-def size(parameters: Parameters) -> int | None:
-    """The number of configurations, or None where a float without a step makes it infinite."""
-    total = 1
-    for parameter in parameters.values():
-        count = num_values(parameter)
-        if count is None:
+    def __post_init__(self) -> None:
+        names = _parents_first(self.parameters)
+        needs: dict[str, dict[str, frozenset[Typed]]] = {}
+        for name in names:
+            needs[name] = {}
+            for parent, values in self.parameters[name].when.items():
+                for ancestor, allowed in [*needs[parent].items(), (parent, frozenset(map(typed, values)))]:
+                    needs[name][ancestor] = needs[name].get(ancestor, allowed) & allowed
+        rules = tuple({name: frozenset(map(typed, values)) for name, values in rule.items()} for rule in self.forbidden)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "needs", needs)
+        object.__setattr__(self, "rules", rules)
+
+    @classmethod
+    def of(cls, spec: Spanning) -> Space:
+        """The space of a specification."""
+        return cls(spec.parameters, spec.forbidden)
+
+    # -- one configuration ------------------------------------------------------------------------------------
+    def is_active(self, name: str, params: Mapping[str, ParamValue]) -> bool:
+        """Whether the parameter has a value in this configuration. What is missing has none of the values."""
+        return all(
+            ancestor in params and typed(params[ancestor]) in values for ancestor, values in self.needs[name].items()
+        )
+
+    def canonical(self, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+        """Without the values of inactive parameters; in the order of `names`, unknown names last."""
+        known = {name: params[name] for name in self.names if name in params and self.is_active(name, params)}
+        return known | {name: value for name, value in params.items() if name not in self.parameters}
+
+    def contains(self, params: Mapping[str, ParamValue]) -> bool:
+        """Whether the configuration gives exactly the active parameters values of their ranges and types, and is not
+        forbidden. Types matter: True is not 1, and 1 is not 1.0."""
+        active = [name for name in self.names if self.is_active(name, params)]
+        return (
+            len(active) == len(params)
+            and all(name in params and contains_value(self.parameters[name], params[name]) for name in active)
+            and not self.is_forbidden(params)
+        )
+
+    def is_forbidden(self, params: Mapping[str, ParamValue]) -> bool:
+        """Whether a rule of `forbidden` matches."""
+        return any(self.matches(rule, params) for rule in self.rules)
+
+    def matches(self, rule: Rule, params: Mapping[str, ParamValue]) -> bool:
+        """Whether all parameters of the rule are active and have one of its values."""
+        return all(
+            name in params and typed(params[name]) in values and self.is_active(name, params)
+            for name, values in rule.items()
+        )
+
+    # -- drawing ----------------------------------------------------------------------------------------------
+    def sample(self, rng: Uniform) -> dict[str, ParamValue]:
+        """A contained configuration, drawn uniformly from what is not forbidden of the unit cube: log-uniformly where
+        a parameter is log-scaled.
+
+        Where NUM_DRAWS draws are all forbidden, one is searched for at random; then it is contained, but not drawn
+        uniformly.
+        """
+        return self.complete({}, rng)
+
+    def complete(self, params: Mapping[str, ParamValue], rng: Uniform) -> dict[str, ParamValue]:
+        """The canonical configuration with what is active but missing drawn as in `sample`.
+
+        It is forbidden only where the given values allow nothing else.
+        """
+        for _ in range(NUM_DRAWS):
+            drawn = self._drawn(params, rng)
+            if not self.is_forbidden(drawn):
+                return drawn
+        found = self._searched(params, rng)
+        return drawn if found is None else self._drawn({**params, **found}, rng)
+
+    def _drawn(self, params: Mapping[str, ParamValue], rng: Uniform) -> dict[str, ParamValue]:
+        drawn: dict[str, ParamValue] = {}
+        for name in self.names:
+            if self.is_active(name, drawn):
+                given = name in params
+                drawn[name] = params[name] if given else decode_value(self.parameters[name], float(rng.random()))
+        return drawn
+
+    def _searched(self, given: Mapping[str, ParamValue], rng: Uniform) -> dict[str, ParamValue] | None:
+        """Values for the parameters of the rules with which none matches."""
+        try:
+            found = self.search(rng, given).first()
+        except Undecided:
+            try:  # without chance, as when the specification was checked: then it is known to find something
+                found = self.search(None, given).first()
+            except Undecided:
+                found = None
+        if found is None:
             return None
-        total *= count
-    return total
+        return {name: option.draw(rng) for name, option in found.items() if option is not None and name not in given}
+
+    def search(
+        self,
+        rng: Uniform | None = None,
+        given: Mapping[str, ParamValue] | None = None,
+        *,
+        max_nodes: int = MAX_NODES,
+    ) -> Search:
+        """Over the parameters of the forbidden rules and their ancestors."""
+        named = {name for rule in self.rules for name in rule}
+        named |= {ancestor for name in named for ancestor in self.needs[name]}
+        names = [name for name in self.names if name in named]
+        return Search(self.parameters, names, self.needs, self.rules, rng, given or {}, max_nodes)
+
+    # -- the unit cube ----------------------------------------------------------------------------------------
+    def encode(self, params: Mapping[str, ParamValue]) -> list[float]:
+        """The point of a configuration in the unit cube, one coordinate a name: the centre of its bin for a discrete
+        value, 0.5 for an inactive parameter. Raises ValueError for a value that is missing or out of range."""
+        point = []
+        for name in self.names:
+            if not self.is_active(name, params):
+                point.append(0.5)
+            elif name in params:
+                point.append(encode_value(self.parameters[name], params[name]))
+            else:
+                raise ValueError(f"{name} is active, but has no value in {dict(params)!r}")
+        return point
+
+    def decode(self, point: Sequence[float]) -> dict[str, ParamValue]:
+        """The canonical configuration at a point of the unit cube, which may be forbidden. Coordinates outside of
+        [0, 1] are clamped.
+
+        `decode(encode(params))` gives back discrete values exactly (log-scaled integers up to 2**40), and continuous
+        ones up to rounding.
+        """
+        if len(point) != len(self.names):
+            raise ValueError(f"the point has {len(point)} coordinates, but the space has {len(self.names)} parameters")
+        params: dict[str, ParamValue] = {}
+        for name, u in zip(self.names, point, strict=True):
+            if self.is_active(name, params):
+                params[name] = decode_value(self.parameters[name], float(u))
+        return params
+
+    # -- the grid ---------------------------------------------------------------------------------------------
+    def size(self) -> int | None:
+        """The number of contained configurations; None where a float without a step makes it infinite.
+
+        Exact, unless counting takes more than MAX_NODES choices of conditions and rules: then it is an upper bound.
+        """
+        return count(self.parameters, self.names, self.needs, self.rules)
+
+    def grid(self) -> Iterator[dict[str, ParamValue]]:
+        """Every contained configuration once, the last name changing fastest, an inactive parameter standing still.
+
+        Takes no memory. Raises ValueError for an infinite space.
+        """
+        for name in self.names:
+            if num_values(self.parameters[name]) is None:
+                raise ValueError(f"{name} is a float without a step, which has no grid; give it a step")
+        return self._grid()
+
+    def _grid(self) -> Iterator[dict[str, ParamValue]]:
+        closing = {name: [rule for rule in self.rules if name == self._last(rule)] for name in self.names}
+        params: dict[str, ParamValue] = {}
+        open_: list[Iterator[ParamValue | None]] = [self._values(self.names[0], params)]
+        while open_:
+            name = self.names[len(open_) - 1]
+            value = next(open_[-1], _DONE)
+            if value is _DONE:
+                open_.pop()
+                params.pop(name, None)
+                continue
+            if value is not None:
+                params[name] = value  # type: ignore[assignment]
+                if any(self.matches(rule, params) for rule in closing[name]):
+                    continue
+            if len(open_) == len(self.names):
+                yield dict(params)
+            else:
+                open_.append(self._values(self.names[len(open_)], params))
+
+    def _values(self, name: str, params: Mapping[str, ParamValue]) -> Iterator[ParamValue | None]:
+        """All values, or None once where the parameter is inactive."""
+        if not self.is_active(name, params):
+            return iter((None,))
+        parameter = self.parameters[name]
+        return (nth_value(parameter, k) for k in range(num_values(parameter) or 0))
+
+    def _last(self, rule: Rule) -> str:
+        return max(rule, key=self.names.index)
 
 
-def grid(parameters: Parameters) -> Iterator[dict[str, ParamValue]]:
-    """Every configuration once, in the order of `grid_point`. Raises ValueError for an infinite space."""
-    total = size(parameters)
-    if total is None:
-        raise ValueError("a float parameter without a step has no grid; give it a step")
-    return (grid_point(parameters, index) for index in range(total))
+_DONE = object()
 
 
-def grid_point(parameters: Parameters, index: int) -> dict[str, ParamValue]:
-    """Configuration `index` of the grid, 0 <= index < size; the last name (alphabetically) changes fastest.
-
-    A mixed-radix number, so that a grid of any size takes no memory. Raises IndexError outside of the grid.
-    """
-    digits: dict[str, ParamValue] = {}
-    rest = index
-    for name in reversed(names(parameters)):
-        count = num_values(parameters[name])
-        if count is None:
-            raise ValueError(f"{name} is a float without a step, which has no grid; give it a step")
-        rest, digit = divmod(rest, count)
-        digits[name] = nth_value(parameters[name], digit)
-    if rest:  # also for a negative index, whose rest stays at -1
-        raise IndexError(f"{index} is outside of the grid of {size(parameters)} configurations")
-    return {name: digits[name] for name in names(parameters)}
-
-
-def encode(parameters: Parameters, params: Mapping[str, ParamValue]) -> list[float]:
-    """The point of a configuration in the unit cube; a discrete value is the centre of its bin."""
-    return [encode_value(parameters[name], params[name]) for name in names(parameters)]
-
-
-def decode(parameters: Parameters, point: Sequence[float]) -> dict[str, ParamValue]:
-    """The configuration at a point of the unit cube; coordinates outside of [0, 1] are clamped.
-
-    `decode(encode(params))` gives back discrete values exactly (log-scaled integers up to 2**40), and continuous
-    ones up to rounding.
-    """
-    order = names(parameters)
-    if len(point) != len(order):
-        raise ValueError(f"the point has {len(point)} coordinates, but the space has {len(order)} parameters")
-    return {name: decode_value(parameters[name], float(u)) for name, u in zip(order, point, strict=True)}
-
-
-# -- one parameter --------------------------------------------------------------------------------------------
-def num_values(parameter: Parameter) -> int | None:
-    """How many values a parameter has, or None for a float without a step."""
-    match parameter:
-        case FloatParameter(step=None):
-            return None
-        case FloatParameter(low=low, high=high, step=float() as step):
-            exact_low, exact_step = exact(low), exact(step)
-            return int((exact(high) - exact_low) // exact_step) + 1
-        case IntParameter(low=low, high=high, step=step):
-            return (high - low) // (step or 1) + 1
-        case CategoricalParameter(choices=choices):
-            return len(choices)
-        case BoolParameter():
-            return 2
-    raise TypeError(f"{parameter!r} is no parameter")
-
-
-def nth_value(parameter: Parameter, k: int) -> ParamValue:
-    """Value k, from 0, of a parameter with finitely many: low + k * step, choice k, or false and true."""
-    match parameter:
-        case FloatParameter(low=low, step=float() as step):
-            # From the integer k, in the decimals that the user wrote: 0.1 + 0.1 + 0.1 drifts to
-            # 0.30000000000000004, which lies above high = 0.3.
-            return float(exact(low) + k * exact(step))
-        case IntParameter(low=low, step=step):
-            return low + k * (step or 1)
-        case CategoricalParameter(choices=choices):
-            return choices[k]
-        case BoolParameter():
-            return bool(k)
-    raise TypeError(f"{parameter!r} has no finite list of values")
-
-
-def index_of(parameter: Parameter, value: ParamValue) -> int | None:
-    """The k of `nth_value`, or None where the parameter has no such value."""
-    match parameter:
-        case FloatParameter(low=low, step=float() as step):
-            if type(value) is not float or not math.isfinite(value):
-                return None
-            k = round((exact(value) - exact(low)) / exact(step))
-        case IntParameter(low=low, step=step):
-            if type(value) is not int:
-                return None
-            k = (value - low) // (step or 1)
-        case CategoricalParameter(choices=choices):
-            return next((k for k, c in enumerate(choices) if type(c) is type(value) and c == value), None)
-        case BoolParameter():
-            return int(value) if isinstance(value, bool) else None
-        case _:
-            return None
-    count = num_values(parameter)
-    return k if count is not None and 0 <= k < count and nth_value(parameter, k) == value else None
-
-
-def contains_value(parameter: Parameter, value: ParamValue) -> bool:
-    """Whether the value has the parameter's type and lies in its range (and on its grid)."""
-    if isinstance(parameter, FloatParameter) and parameter.step is None:
-        return type(value) is float and parameter.low <= value <= parameter.high
-    return index_of(parameter, value) is not None
-
-
-def encode_value(parameter: Parameter, value: ParamValue) -> float:
-    """A value's coordinate in [0, 1]. Raises ValueError where the parameter has no such value."""
-    if not contains_value(parameter, value):
-        raise ValueError(f"{value!r} ({type(value).__name__}) is no value of {parameter!r}")
-    if _is_scaled(parameter):
-        low, high = _bounds(parameter)
-        number = float(value)
-        if parameter.log:
-            low, high, number = math.log(low), math.log(high), math.log(number)
-        # Halved, as high - low may overflow; equal after the log where low and high are neighbours.
-        width = high / 2 - low / 2
-        return _clamp((number / 2 - low / 2) / width, 0.0, 1.0) if width > 0 else 0.5
-    k, count = index_of(parameter, value), num_values(parameter)
-    assert k is not None  # it is contained
-    assert count is not None  # and discrete
-    return (k + 0.5) / count
-
-
-def decode_value(parameter: Parameter, u: float) -> ParamValue:
-    """The value at coordinate u, clamped to [0, 1]; never NaN."""
-    u = _clamp(u, 0.0, 1.0)
-    if _is_scaled(parameter):
-        low, high = _bounds(parameter)
-        if parameter.log:
-            low, high = math.log(low), math.log(high)
-        number = low * (1 - u) + high * u
-        if parameter.log:
-            number = math.exp(number)
-        if isinstance(parameter, IntParameter):
-            return int(_clamp(round(number), parameter.low, parameter.high))
-        return _clamp(number, parameter.low, parameter.high)
-    count = num_values(parameter)
-    assert count is not None  # it is discrete
-    return nth_value(parameter, min(int(u * count), count - 1))
-
-
-def _is_scaled(parameter: Parameter) -> TypeGuard[FloatParameter | IntParameter]:
-    """Whether the parameter is a stretch of the number line rather than a row of equal bins."""
-    return (isinstance(parameter, FloatParameter) and parameter.step is None) or (
-        isinstance(parameter, IntParameter) and parameter.log
-    )
-
-
-def _bounds(parameter: FloatParameter | IntParameter) -> tuple[float, float]:
-    # Half a step on either side gives the first and the last integer as wide a bin as their neighbours.
-    margin = 0.5 if isinstance(parameter, IntParameter) else 0.0
-    return parameter.low - margin, parameter.high + margin
-
-
-def _clamp(number: float, low: float, high: float) -> float:
-    # In this order NaN becomes low: min and max keep their first argument when a comparison is false.
-    return min(max(low, number), high)
+def _parents_first(parameters: Parameters) -> tuple[str, ...]:
+    """Of those whose parents have come, always the alphabetically first. Raises ValueError for a circle."""
+    missing = {name: set(parameter.when) for name, parameter in parameters.items()}
+    children: dict[str, list[str]] = {}
+    for name, parents in missing.items():
+        for parent in parents:
+            children.setdefault(parent, []).append(name)
+    ready = [name for name, parents in missing.items() if not parents]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        name = heapq.heappop(ready)
+        order.append(name)
+        for child in children.get(name, ()):
+            missing[child].discard(name)
+            if not missing[child]:
+                heapq.heappush(ready, child)
+    if len(order) < len(parameters):
+        stuck = sorted(set(parameters) - set(order))
+        raise ValueError(f"the conditions of {', '.join(stuck)} go in a circle, or name no parameter")
+    return tuple(order)

@@ -5,6 +5,7 @@ All that pydantic finds becomes our Problems: the field, the value, the rule and
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import tomllib
@@ -16,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from hpo.algorithms import SCHEDULES, SEARCHES
 from hpo.errors import InvalidSpecError, Problem, SpecFileError
 from hpo.spec import (
     BoolParameter,
@@ -26,8 +28,6 @@ from hpo.spec import (
     Objective,
     Resources,
     Retry,
-    SchedulerSpec,
-    SearchSpec,
     StudySpec,
     Table,
     suggest,
@@ -42,19 +42,27 @@ _YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+\Z"), list("-+.0123456789")
 )
 
-_TAGS = frozenset({"float", "int", "categorical", "bool", "str"})
+_UNIONS = {"search": SEARCHES, "scheduler": SCHEDULES}
+_SPELT = {"ray": "ray:NAME"}
+_PARAMETERS: dict[str, type[Table]] = {
+    "float": FloatParameter, "int": IntParameter, "categorical": CategoricalParameter, "bool": BoolParameter,
+}  # fmt: skip
+_SCALARS = frozenset({"float", "int", "str", "bool"})
+_TAGS = _SCALARS.union(_PARAMETERS, SEARCHES, SCHEDULES, ["[key]"])
+"""What pydantic puts between the keys of a location: the members of unions, and a mark of a problem with a key."""
 
 
-def _pointer(location: tuple[int | str, ...], data: Any) -> str:
-    """The JSON pointer of a pydantic location, without the tags of unions that pydantic puts between the keys."""
+def _pointer(location: tuple[int | str, ...], data: Any, path: tuple[int | str, ...] = ()) -> str:
+    """The JSON pointer of a pydantic location and a path from there on, without what pydantic puts between the keys:
+    the tags of unions, and the place of a value that stands for a list of one."""
     parts: list[str] = []
-    for key in location:
+    for depth, key in enumerate((*location, *path)):
         inside = isinstance(data, Mapping) and key in data
         if isinstance(data, list | tuple) and isinstance(key, int):
             inside = key < len(data)
         if inside:
             data = data[key]
-        elif key in _TAGS or key == "[key]":  # pydantic's mark of a problem with the key itself
+        elif isinstance(key, int) or (depth < len(location) and key in _TAGS):
             continue
         parts.append(str(key).replace("~", "~0").replace("/", "~1"))
     return "".join(f"/{part}" for part in parts)
@@ -63,33 +71,65 @@ def _pointer(location: tuple[int | str, ...], data: Any) -> str:
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     """The keys of the table that an unknown key stands in."""
     tables: dict[str, type[Table]] = {
-        "objective": Objective, "search": SearchSpec, "scheduler": SchedulerSpec, "budget": Budget,
-        "resources": Resources, "retry": Retry,
-    }  # fmt: skip
-    tagged: dict[str, type[Table]] = {
-        "float": FloatParameter, "int": IntParameter, "categorical": CategoricalParameter, "bool": BoolParameter,
+        "objective": Objective, "budget": Budget, "resources": Resources, "retry": Retry,
     }  # fmt: skip
     parents = [str(key) for key in location[:-1]]
-    if not parents:
-        return list(StudySpec.model_fields)
-    if parents[0] == "parameters" and parents[-1] in tagged:
-        return list(tagged[parents[-1]].model_fields)
-    return list(tables[parents[0]].model_fields) if parents[0] in tables else []
+    table = tables.get(parents[0]) if parents else StudySpec
+    if table is None and parents[0] == "parameters":
+        table = _PARAMETERS.get(parents[-1])
+    elif table is None and parents[0] in _UNIONS:
+        table = _UNIONS[parents[0]].get(parents[-1])
+    return [field.alias or name for name, field in table.model_fields.items()] if table is not None else []
+
+
+def _unknown_key(pointer: str, location: tuple[int | str, ...]) -> Problem:
+    key, known = str(location[-1]), _known_keys(location)
+    close = suggest(key, known)
+    if location[0] not in _UNIONS or len(location) < 3:
+        return Problem(pointer, f"{key!r} is no key here", close or f"known keys: {', '.join(known)}")
+    chosen = _SPELT.get(str(location[1]), str(location[1]))
+    tables = {_SPELT.get(name, name): table for name, table in _UNIONS[str(location[0])].items()}
+    others = {name: [*table.model_fields] for name, table in tables.items() if name != chosen}
+    meant = next(iter(difflib.get_close_matches(key, {each for keys in others.values() for each in keys}, n=1)), key)
+    takers = [name for name, keys in others.items() if meant in keys]
+    hint = close or f"known keys of {chosen}: {', '.join(known)}"
+    if takers and (meant == key or not close):
+        only = "only" if meant == key else f"did you mean {meant!r}? Only"
+        hint = (
+            f'{only} {", ".join(takers)} take{"s" * (len(takers) == 1)} it: drop it, or set algorithm = "{takers[0]}"'
+        )
+    return Problem(pointer, f"{key!r} is no key of algorithm {chosen!r}", hint)
+
+
+def _unknown_algorithm(union: str, value: Any) -> Problem:
+    names = [_SPELT.get(name, name) for name in _UNIONS[union]]
+    if not isinstance(value, Mapping):
+        return Problem(
+            f"/{union}", f"{_shown(value)} is no table of keys", f'write algorithm = "{names[0]}" in [{union}]'
+        )
+    given = value.get("algorithm")
+    hint = suggest(str(given), names) or f"one of {', '.join(names)}"
+    return Problem(f"/{union}/algorithm", f"{_shown(given)} is not known", hint)
+
+
+def _to_problems(error: ErrorDetails, data: Any) -> list[Problem]:
+    """What pydantic found, or what one of our own rules told through it."""
+    if error["type"] == "rules":
+        breaches = error["ctx"]["breaches"]
+        return [Problem(_pointer(error["loc"], data, each.path), each.detail, each.hint) for each in breaches]
+    return [_to_problem(error, data)]
 
 
 def _to_problem(error: ErrorDetails, data: Any) -> Problem:
     location, kind, value = error["loc"], error["type"], error["input"]
     pointer = _pointer(location, data)
     context: Mapping[str, Any] = error.get("ctx", {})
-    if kind == "rule":
-        field = context["field"]
-        return Problem(f"{pointer}/{field}" if field else pointer, context["detail"], context["hint"])
     if kind == "extra_forbidden":
-        known = _known_keys(location)
-        hint = suggest(str(location[-1]), known) or (f"known keys: {', '.join(known)}" if known else "drop it")
-        return Problem(pointer, f"{str(location[-1])!r} is no key here", hint)
+        return _unknown_key(pointer, location)
     if kind == "missing":
         return Problem(pointer, "is missing, but required", f"add {location[-1]}")
+    if kind.startswith("union_tag") and location[0] in _UNIONS:
+        return _unknown_algorithm(str(location[0]), value)
     if kind == "union_tag_not_found":
         return Problem(f"{pointer}/type", "is missing, but required", "one of float, int, categorical, bool")
     if kind == "union_tag_invalid":
@@ -99,11 +139,17 @@ def _to_problem(error: ErrorDetails, data: Any) -> Problem:
         expected = str(context["expected"])
         options = re.findall(r"'([^']*)'", expected)
         return Problem(pointer, f"{value!r} is not known", suggest(str(value), options) or f"one of {expected}")
-    shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:77]}..."
-    if location[-1] in _TAGS:  # a value that no type of a union takes: the same problem once a type
-        return Problem(pointer, f"{shown} is neither text nor a finite number nor a boolean", "give one of these")
+    # A value that no type of a union takes gives the same problem once a type.
+    if location[-1] in _SCALARS and _pointer(location[:-1], data) == pointer:
+        return Problem(
+            pointer, f"{_shown(value)} is neither text nor a finite number nor a boolean", "give one of these"
+        )
     message = error["msg"][0].lower() + error["msg"][1:]
-    return Problem(pointer, f"{shown}: {message}", _remedy(kind, context))
+    return Problem(pointer, f"{_shown(value)}: {message}", _remedy(kind, context))
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:77]}..."
 
 
 def _remedy(kind: str, context: Mapping[str, Any]) -> str:
@@ -144,7 +190,9 @@ def parse(data: Any) -> StudySpec:
         # pydantic counts only the good items of a list, so that a bad one can make the list too short as well.
         lists = {each["loc"][:cut] for each in details for cut in range(len(each["loc"]))}
         wanted = [each for each in details if each["type"] != "too_short" or each["loc"] not in lists]
-        problems = dict.fromkeys(_to_problem(each, data) for each in wanted)  # each once, in their order
+        problems = dict.fromkeys(
+            problem for each in wanted for problem in _to_problems(each, data)
+        )  # each once, in their order
         raise InvalidSpecError(problems) from None
 
 
@@ -208,4 +256,4 @@ def override(data: Mapping[str, Any], assignments: list[str]) -> dict[str, Any]:
 
 def to_data(spec: StudySpec) -> dict[str, Any]:
     """Plain JSON data that `parse` reads back to the same specification."""
-    return spec.model_dump(mode="json", exclude_none=True)
+    return spec.model_dump(mode="json", exclude_none=True, by_alias=True)

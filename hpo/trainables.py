@@ -32,7 +32,20 @@ class BuiltIn:
     ValueError with the value, the rule and the remedy."""
     paths: tuple[str, ...] = ()
     """Constants that may name a file."""
+    mutable: frozenset[str] = frozenset()
+    """Parameters that may change while a trial trains; the others shape its weights or its data."""
 
+
+_SEQGAN_MUTABLE = frozenset({
+    "lr", "weight_decay", "clip", "batch_size", "dropout", "prior_dropout", "eda_alpha", "lambda_mle",
+    "lambda_mle_decay", "lambda_mle_floor", "lambda_adv", "entropy_coef", "adversarial_updates", "n_rollouts",
+    "rollout_stride", "reward", "baseline", "lr_d", "d_weight_decay", "d_updates", "d_dropout", "d_accuracy_limit",
+    "label_smoothing", "patience",
+})  # fmt: skip
+_ORACLE_MUTABLE = frozenset({
+    "lr", "lr_adv", "clip", "batch_size", "rate_decay", "updates", "n_rollouts", "baseline", "d_lr", "d_sets",
+    "d_epochs", "d_samples", "d_keep", "d_l2",
+})  # fmt: skip
 
 BUILT_IN: dict[str, BuiltIn] = {
     "headlines": BuiltIn(
@@ -40,12 +53,14 @@ BUILT_IN: dict[str, BuiltIn] = {
         ("perplexity", "entropy", "train_loss", "aux_loss", "phase", "reward", "d_loss", "d_accuracy", "seconds"),
         check="models.seqgan.preflight:check",
         paths=("data", "embeddings"),
+        mutable=_SEQGAN_MUTABLE,
     ),
     "oracle": BuiltIn(
         "models.seqgan.paper.trial:train",
         ("nll_oracle", "nll_test", "entropy", "train_loss", "phase", "reward", "d_loss", "seconds"),
         check="models.seqgan.paper.preflight:check",
         paths=("oracle",),
+        mutable=_ORACLE_MUTABLE,
     ),
 }
 

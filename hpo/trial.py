@@ -66,6 +66,8 @@ class Action(StrEnum):
     """What a trial does after a report."""
 
     CONTINUE = "continue"
+    PAUSE = "pause"
+    """It gives its worker group away, and waits until the scheduler lets it go on."""
     STOP = "stop"
     COMPLETE = "complete"
     """It has had all the steps that the budget gives a trial."""
@@ -89,12 +91,25 @@ class Trial:
     """The objective's metric at the trial's best step so far (best in the objective's direction)."""
     value_step: int | None = None
     """The step of `value`."""
+    value_generation: int | None = None
+    """The generation of `value`."""
+    value_params: Params | None = None
+    """The configuration that gave `value`, where it is not `params` any more: the trial took over other weights."""
     cause: FailureCause | None = None
     message: str | None = None
     """Why it was stopped, or how it failed, for people."""
     created_at: float
     started_at: float | None = None
     ended_at: float | None = None
+
+    @property
+    def best_params(self) -> Params:
+        """The configuration that gave `value`."""
+        return self.params if self.value_params is None else self.value_params
+
+    def has_value_at(self, checkpoint: Checkpoint) -> bool:
+        """Whether `value` is that of this checkpoint of the trial's."""
+        return (checkpoint.generation, checkpoint.step) == (self.value_generation, self.value_step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,12 +156,37 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Inheritance:
+    """A trial went on from another's weights: an edge of the family tree.
+
+    (study, trial, generation, step) is its key.
+    """
+
+    study: str
+    trial: int
+    generation: int
+    """The one that began with it."""
+    donor: int
+    donor_generation: int
+    step: int
+    """The step of the donor's checkpoint: the trial's next report is of a later one."""
+    params: Params
+    """The trial's configuration from here on."""
+    path: str
+    """The donor's checkpoint."""
+    reason: str = ""
+    """For people."""
+    recorded_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """A line of a study's history, in the order of `id` (rising, unique within its study; 0 until it is stored).
 
     Kinds: study.created, study.starting, study.running, study.succeeded, study.failed, study.cancelled,
-    study.placed, trial.created, trial.started, trial.reported, trial.stopped, trial.completed, trial.failed,
-    incumbent.changed, job.submitted.
+    study.placed, study.resumed, study.diverged, study.exhausted, study.warm_started, trial.created, trial.started,
+    trial.reported, trial.paused, trial.resumed, trial.inherited, trial.requeued, trial.stopped, trial.completed,
+    trial.failed, incumbent.changed, job.submitted.
     """
 
     study: str
@@ -200,7 +240,7 @@ class Lease:
     expires_at: float
 
 
-Row = Trial | Measurement | Decision | Checkpoint | Event
+Row = Trial | Measurement | Decision | Checkpoint | Inheritance | Event
 """What a driver writes."""
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from api.submission import accept
 from hpo import specfile
+from hpo.store.memory import MemoryStore
 
 ROOT = Path(__file__).resolve().parents[1]
 SPECS = sorted(path for path in (ROOT / "examples").rglob("*.toml"))
@@ -17,7 +18,7 @@ SPECS = sorted(path for path in (ROOT / "examples").rglob("*.toml"))
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_an_example_is_accepted(path: Path):
-    assert accept(specfile.read_file(path), working_dir=path.parent).spec.budget.trials >= 1
+    assert accept(specfile.read_file(path), MemoryStore(), working_dir=path.parent).spec.budget.trials >= 1
 
 
 def test_there_are_examples():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import demo, env, headline, run, service, studies
+from api.cli import demo, env, headline, run, service, simulate, studies
 from api.cli.failures import Commands
 
 app = typer.Typer(
@@ -38,8 +38,9 @@ def _options(
 
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    service.up, service.down, service.status, service.serve, env.env, studies.submit, run.run, studies.ls, studies.show,
-    studies.watch, studies.trials, studies.best, studies.rm, headline.headline, demo.demo, service.doctor,
+    service.up, service.down, service.status, service.serve, env.env, studies.submit, run.run, simulate.simulate,
+    studies.ls, studies.show, studies.watch, studies.trials, studies.best, studies.rm, headline.headline, demo.demo,
+    service.doctor,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)

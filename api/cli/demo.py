@@ -153,7 +153,7 @@ def _results(client: Client, study: StudyDetailAnswer, groups: Counter[int]) -> 
         typer.echo(f"stopped at rung {step}: {len(trials)} trials ({', '.join(map(str, sorted(trials)))})")
     shares = ", ".join(f"group {group} made {count} reports" for group, count in sorted(groups.items()))
     typer.echo(f"worker groups at once: {len(groups)} ({shares})")
-    rung = study.spec.scheduler.grace_steps or 1
+    rung = getattr(study.spec.scheduler, "grace_steps", 1)
     reports = client.measurements(study.name, page_size=1000).items
     first = [float(report.metrics[metric]) for report in reports if report.step == rung]
     if best and best[0].value is not None and first:

@@ -84,11 +84,12 @@ def study_table(studies: Sequence[StudyAnswer]) -> Table:
 
 
 def trial_table(trials: Sequence[TrialAnswer], metric: str) -> Table:
+    """Trials with their best value so far and the parameters that gave it."""
     table = Table("trial", "state", "step", escape(metric), "at step", "parameters", "why", box=None, pad_edge=False)
     for trial in trials:
         table.add_row(
             str(trial.number), _state(trial.state), str(trial.step), number(trial.value), number(trial.value_step),
-            escape(params(trial.params)), escape(trial.message or ""),
+            escape(params(trial.best_params)), escape(trial.message or ""),
         )  # fmt: skip
     return table
 
@@ -106,7 +107,8 @@ def study_summary(study: StudyDetailAnswer) -> Group:
                    + (", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet")),
         ("steps", str(study.counts.steps)),
         ("time", duration(ended - study.started_at) if study.started_at else "not started"),
-        ("best", escape(f"{number(best.value)} by trial {best.number} at step {best.value_step}: {params(best.params)}")
+        ("best", escape(f"{number(best.value)} by trial {best.number} at step {best.value_step}: "
+                        + params(best.best_params))
                  if best else "–"),
     ]  # fmt: skip
     rows += [("job", study.job)] if study.job else []
@@ -156,10 +158,14 @@ class LiveView:
             return f"job {data.get('job', '')} submitted"
         if trial is None:
             return None
-        if kind in ("trial.started", "trial.requeued"):
+        if kind in ("trial.started", "trial.requeued", "trial.resumed"):
             self.running.setdefault(trial, 0)
             return f"trial {trial} goes on after its workers were lost" if kind == "trial.requeued" else None
-        if kind == "trial.reported":
+        if kind == "trial.inherited":
+            return f"trial {trial} goes on from trial {data.get('donor')}'s weights: {data.get('reason')}"
+        if kind == "trial.paused":
+            self.running.pop(trial, None)
+        elif kind == "trial.reported":
             self.num_reports += 1
             step = data.get("step")
             self.running[trial] = step if isinstance(step, int) else 0
@@ -172,8 +178,19 @@ class LiveView:
         if word in _COLOURS:
             self.state = word
         self.message = str(data.get("message") or self.message)
-        if word == "placed":
-            return f"{data.get('groups')} groups of {data.get('workers')} workers are ready"
+        match word:
+            case "placed":
+                return f"{data.get('groups')} groups of {data.get('workers')} workers are ready"
+            case "resumed":
+                requeued = data.get("requeued")
+                count = len(requeued) if isinstance(requeued, list) else 0
+                return f"a new driver goes on with what is recorded; {count} trials are queued again"
+            case "diverged":
+                return f"{data.get('count')} recorded answers come out otherwise now; the record holds"
+            case "exhausted":
+                return "every configuration of the space has been tried"
+            case "warm_started":
+                return f"the searcher has learned from {data.get('taken')} past trials"
         return f"study {self.spec.name} is {word}" + (f": {self.message}" if self.message and self.is_final else "")
 
     def _end(self, word: str, trial: int, data: Mapping[str, object]) -> str:

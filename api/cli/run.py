@@ -47,12 +47,13 @@ def run(
     from hpo.trial import StudyState
 
     settings = Settings()
-    checked, note = accept(read(spec, assignments, name), working_dir=working_dir)
-    if note and not as_json:
-        typer.echo(note)
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
+        data = read(spec, assignments, name)
         store = stack.enter_context(contextlib.closing(open_store(settings.database_url)))
+        checked, note = accept(data, store, working_dir=working_dir)
+        if note and not as_json:
+            typer.echo(note)
         environment = stack.enter_context(_cluster(settings))
         if working_dir is not None:
             sys.path.insert(0, str(working_dir))
@@ -149,16 +150,13 @@ def _print_best(store: Store, name: str, as_json: bool) -> None:
     from api.cli.render import show, trial_table
     from api.schemas import TrialAnswer
 
-    best = [
-        TrialAnswer.model_validate(trial)
-        for trial in store.trials(name, order_by="value", page_size=5).items
-        if trial.value is not None
-    ]
+    trials = [trial for trial in store.trials(name, order_by="value", page_size=5).items if trial.value is not None]
+    best = [TrialAnswer.model_validate(trial) for trial in trials]
     if as_json:
         typer.echo(json.dumps([trial.model_dump(mode="json") for trial in best], ensure_ascii=False, indent=2))
         return
     show(trial_table(best, store.study(name).spec.objective.metric))
-    for trial in best[:1]:
+    for trial in trials[:1]:
         for checkpoint in store.checkpoints(name, trial=trial.number):
-            if checkpoint.step == trial.value_step:
+            if trial.has_value_at(checkpoint):
                 typer.echo(f"best checkpoint: {checkpoint.path}")

@@ -83,7 +83,7 @@ def best_answer(trial: Trial, store: Store) -> BestAnswer:
     kept = [
         checkpoint
         for checkpoint in store.checkpoints(trial.study, trial=trial.number)
-        if checkpoint.step == trial.value_step and checkpoint.generation == trial.generation
+        if trial.has_value_at(checkpoint)
     ]
     checkpoint = checkpoint_answer(kept[-1]).model_dump() if kept else None
     return BestAnswer.model_validate({**finite(asdict(trial)), "checkpoint": checkpoint})

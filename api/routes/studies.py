@@ -74,7 +74,7 @@ def create_study(
 ) -> StudyAnswer:
     """Check a specification and queue the study. Nothing is created if anything is wrong."""
     data, package = _parts(body)
-    spec = accept(data, working_dir=_folder(settings, package)).spec
+    spec = accept(data, store, working_dir=_folder(settings, package)).spec
     study = store.create_study(spec, package=package)
     response.headers["Location"] = f"/v1/studies/{study.name}"
     response.headers["ETag"] = f'"{study.version}"'
@@ -85,10 +85,10 @@ def create_study(
     "/studies:validate", responses=problems(400, 401, 413, 415, 422), openapi_extra=_BODY,
     summary="Check a specification",
 )  # fmt: skip
-def validate_study(body: Annotated[Any, Depends(json_body)], settings: SettingsParam) -> ValidAnswer:
+def validate_study(body: Annotated[Any, Depends(json_body)], settings: SettingsParam, store: StoreParam) -> ValidAnswer:
     """Say what is wrong with a specification, or how it would run. Nothing is created."""
     data, package = _parts(body)
-    spec = accept(data, working_dir=_folder(settings, package)).spec
+    spec = accept(data, store, working_dir=_folder(settings, package)).spec
     return ValidAnswer(spec=spec)
 
 

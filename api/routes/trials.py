@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -24,15 +25,20 @@ from api.schemas import (
     BestListAnswer,
     CheckpointsAnswer,
     DecisionAnswer,
+    InheritanceAnswer,
+    InheritancesAnswer,
     ListAnswer,
     MeasurementAnswer,
     TrialAnswer,
+    finite,
 )
 from hpo.trial import TrialState
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["trials"], responses=problems(401, 404, 503))
 
 _PAGED = problems(400, 422)
+
+OnlyTrial = Annotated[int | None, Query(ge=0, lt=2**31, description="Only this trial's.")]
 
 
 @router.get("/trials", responses=_PAGED, summary="List trials")
@@ -84,13 +90,20 @@ def list_measurements(
 def list_decisions(
     study: StudyName,
     store: StoreParam,
-    trial: Annotated[int | None, Query(ge=0, lt=2**31, description="Only this trial's.")] = None,
+    trial: OnlyTrial = None,
     page_size: PageSize = 100,
     page_token: PageToken = None,
 ) -> ListAnswer[DecisionAnswer]:
     """In the order in which it was recorded, each with its reason."""
     page = store.decisions(study, trial=trial, page_size=page_size, page_token=page_token)
     return page_answer(page, decision_answer)
+
+
+@router.get("/inheritances", responses=problems(422), summary="Who went on from whose weights")
+def list_inheritances(study: StudyName, store: StoreParam, trial: OnlyTrial = None) -> InheritancesAnswer:
+    """The family tree, whole, in the order in which it grew, each edge with its reason."""
+    rows = store.inheritances(study, trial=trial)
+    return InheritancesAnswer(items=[InheritanceAnswer.model_validate(finite(asdict(row))) for row in rows])
 
 
 @router.get("/best", responses=problems(422), summary="The best trials")

@@ -13,10 +13,11 @@ def train(params, trial):
     model = nn.Sequential(nn.Linear(64, params["hidden"]), nn.ReLU(), nn.Linear(params["hidden"], 10))
     optimizer = torch.optim.SGD(model.parameters(), lr=params["lr"], momentum=params["momentum"])
     first = 1
-    if trial.resume:  # the workers were lost: go on from the last checkpoint
-        state = torch.load(trial.resume / "state.pt")
+    if source := trial.resume or trial.inherit:  # its own last checkpoint, or another trial's weights
+        state = torch.load(source / "state.pt")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        optimizer.param_groups[0].update(lr=params["lr"], momentum=params["momentum"])  # not the other trial's
         first = state["epoch"] + 1
     for epoch in range(first, trial.max_steps + 1):
         for batch in torch.randperm(int((~held_out).sum())).split(64):

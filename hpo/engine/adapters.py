@@ -14,7 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
 from hpo.engine.conductor import Report
-from hpo.engine.ledger import Ledger
+from hpo.ledger import Ledger
 from hpo.spec import ParamValue
 from hpo.trial import Action, FailureCause
 
@@ -43,19 +43,30 @@ class _Unpicklable:
 
 
 class SearchAdapter(_Unpicklable, TuneSearcher):
-    """Hands the Ledger's next trial to Tune."""
+    """Hands the Ledger's next leg to Tune.
+
+    To Tune every leg is a trial of its own: a trial that pauses ends there, and comes back as another. So Tune needs
+    neither checkpoints nor a restore to pause, to swap, or to go on after a driver's death.
+    """
 
     def __init__(self, ledger: Ledger, fixed: dict[str, ParamValue]) -> None:
         _Unpicklable.__init__(self)
         TuneSearcher.__init__(self)
         self._ledger, self._fixed = ledger, fixed
+        self._legs = itertools.count()
 
     def suggest(self, trial_id: str) -> Any:
-        started = self._ledger.start()
-        if started is None:
-            return TuneSearcher.FINISHED
-        number, params = started
-        return {"trial": number, "params": {**self._fixed, **params}}
+        leg = self._ledger.next()
+        if leg is None:
+            return TuneSearcher.FINISHED if self._ledger.is_done else None
+        return {
+            "trial": leg.trial,
+            "leg": next(self._legs),
+            "generation": leg.generation,
+            "params": {**self._fixed, **leg.params},
+            "checkpoint": leg.resume,
+            "inherit": leg.inherit,
+        }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: the Ledger has told the searcher."""
@@ -74,24 +85,29 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
         _Unpicklable.__init__(self)
         TrialScheduler.__init__(self)
         self._ledger, self._cancel, self._poll = ledger, cancel, poll
-        self._trials: dict[int, TuneTrial] = {}
+        self._legs: dict[int, TuneTrial] = {}
+        """The leg that each trial is at: Tune's trials, by our numbers."""
         self._jobs: dict[int, int] = {}
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         return True
 
     def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
-        self._trials[trial.config["trial"]] = trial
+        self._legs[trial.config["trial"]] = trial
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> Any:
         report: Report = result["report"]
-        number = trial.config["trial"]
+        leg: dict[str, Any] = trial.config
+        number = leg["trial"]
+        if self._legs.get(number) is not trial:
+            return TrialScheduler.STOP  # a late report of a leg that is over
         self._jobs[number] = result["job"]
         saved = report.checkpoint
         action = self._ledger.report(
             number,
             report.step,
             report.metrics,
+            generation=leg["generation"],
             checkpoint=(saved.path, saved.size_bytes) if saved else None,
             began_at=result["began_at"],
             group=report.group,
@@ -100,13 +116,14 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
         if action is Action.CONTINUE:
             return TrialScheduler.CONTINUE
         self._cancel(result["job"])  # at once: Tune's own stop reaches the worker only with the next trial
+        self._forget(trial)
         return TrialScheduler.STOP
 
     def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
         # Tune calls this on each turn of its loop, also when no report comes: the place to end what is over.
         self._poll()
-        if self._ledger.is_over:
-            for number in self._ledger.live:
+        if self._ledger.progress.is_over:
+            for number in list(self._ledger.trials):
                 self._end(tune_controller, number)
             return None
         for trial in tune_controller.get_live_trials():
@@ -115,35 +132,39 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
         return None
 
     def _end(self, tune_controller: Any, number: int) -> None:
-        trial = self._trials.get(number)
-        if trial is None or trial.is_finished():
-            return
         self._ledger.stop(number)  # first: Tune tells of its own stop as if the trainable had returned
+        trial = self._legs.get(number)
+        if trial is None or trial.is_finished():
+            return  # it is paused
         tune_controller.stop_trial(trial)
         if number in self._jobs:
             self._cancel(self._jobs[number])
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
         number = trial.config["trial"]
+        if self._legs.get(number) is not trial:
+            return  # a leg that was ended by our own answer
         cause = result.get("cause")
         if cause is not None:
             self._ledger.failed(number, FailureCause(cause), result.get("message") or "")
         else:
             self._ledger.returned(number)
-        self._forget(number)
+        self._forget(trial)
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
         number = trial.config["trial"]
-        if not trial.should_recover():
+        if not trial.should_recover() and self._legs.get(number) is trial:
             self._ledger.failed(number, FailureCause.PREEMPTED, "its lease was lost too often")
-            self._forget(number)
+            self._forget(trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
-        self._forget(trial.config["trial"])
+        self._forget(trial)
 
-    def _forget(self, number: int) -> None:
-        self._trials.pop(number, None)
-        self._jobs.pop(number, None)
+    def _forget(self, trial: TuneTrial) -> None:
+        number = trial.config["trial"]
+        if self._legs.get(number) is trial:
+            del self._legs[number]
+            self._jobs.pop(number, None)
 
     def debug_string(self) -> str:
         return "hpo"

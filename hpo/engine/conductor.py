@@ -35,7 +35,11 @@ class Assignment:
     job: int
     trial: int
     params: Params
+    generation: int
     checkpoint: str | None
+    """The trial's own checkpoint to go on from."""
+    inherit: str | None
+    """Another trial's checkpoint to start from, where it has none of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +85,11 @@ class Ended:
 class _Job:
     number: int
     trial: int
+    leg: int
     params: Params
+    generation: int = 0
     checkpoint: str | None = None
+    inherit: str | None = None
     delivered: int = 0
     """The last step whose report went to the lease."""
     proceeded: int = 0
@@ -144,12 +151,30 @@ class Conductor:
         await self._notify()
 
     # -- the lease's side ---------------------------------------------------------------------------------
-    async def assign(self, trial: int, params: Params) -> int:
-        """Queue a trial; the number of its job. A live job of the same trial is adopted: its old lease has died."""
+    async def assign(
+        self,
+        trial: int,
+        params: Params,
+        *,
+        leg: int = 0,
+        generation: int = 0,
+        checkpoint: str | None = None,
+        inherit: str | None = None,
+    ) -> int:
+        """Queue a leg of a trial; the number of its job. `leg` is unique in the study: a live job of the same leg is
+        adopted, since its old lease has died."""
         for job in self._jobs.values():
-            if job.trial == trial and not job.cancelled:
+            if (job.trial, job.leg) == (trial, leg) and not job.cancelled:
                 return job.number
-        job = _Job(number=self._next_job, trial=trial, params=params)
+        job = _Job(
+            number=self._next_job,
+            trial=trial,
+            leg=leg,
+            params=params,
+            generation=generation,
+            checkpoint=checkpoint,
+            inherit=inherit,
+        )
         self._next_job += 1
         self._jobs[job.number] = job
         self._queue.append(job.number)
@@ -215,7 +240,13 @@ class Conductor:
             assert state.job is not None
             job = self._jobs[state.job]
         return Assignment(
-            turn=state.turn, job=job.number, trial=job.trial, params=job.params, checkpoint=job.checkpoint
+            turn=state.turn,
+            job=job.number,
+            trial=job.trial,
+            params=job.params,
+            generation=job.generation,
+            checkpoint=job.checkpoint,
+            inherit=None if job.checkpoint else job.inherit,
         )
 
     async def report(

@@ -17,7 +17,8 @@ from hpo.trial import FailureCause
 
 
 class TrialLease(tune.Trainable):
-    """One step of it is one report of the trial. Config: {"trial": number, "params": {...}}."""
+    """One step of it is one report of the trial. Config: {"trial": number, "params": {...}, "leg": number}, and what
+    else the Conductor's `assign` takes."""
 
     def setup(self, config: dict[str, Any], conductor: Any = None) -> None:
         self._conductor = conductor
@@ -29,7 +30,7 @@ class TrialLease(tune.Trainable):
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self._trial, self._params = config["trial"], config["params"]
+        self._leg = dict(config)
         self._job: int | None = None
         self._step = 0
         self._began_at = time.time()
@@ -42,7 +43,7 @@ class TrialLease(tune.Trainable):
     def step(self) -> dict[str, Any]:
         # Never raise here: Tune would kill this actor. What went wrong is a result like any other.
         if self._job is None:
-            self._job = ray.get(self._conductor.assign.remote(self._trial, self._params))
+            self._job = ray.get(self._conductor.assign.remote(**self._leg))
         event: Report | Ended = ray.get(self._conductor.advance.remote(self._job, self._step))
         result: dict[str, Any] = {"job": self._job, "began_at": self._began_at}
         if isinstance(event, Report):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ray
 from ray import tune
@@ -18,13 +19,17 @@ from hpo import registry
 from hpo.engine.adapters import ScheduleAdapter, SearchAdapter
 from hpo.engine.group import WorkerGroups
 from hpo.engine.lease import TrialLease
-from hpo.engine.ledger import Ledger
 from hpo.engine.placement import groups_that_fit
 from hpo.engine.recorder import Recorder
+from hpo.engine.resume import resume
 from hpo.errors import HpoError
+from hpo.ledger import Ledger
 from hpo.protocols import Store
-from hpo.spec import StudySpec
-from hpo.trial import Event, Lease, Trial
+from hpo.spec import RaySchedule, StudySpec
+from hpo.trial import Event, Lease, Study, Trial
+
+if TYPE_CHECKING:
+    from hpo.engine.ray_scheduler import RayEscape
 
 log = logging.getLogger(__name__)
 
@@ -53,33 +58,60 @@ def plan_groups(spec: StudySpec) -> int:
 
 
 def run_study(
-    spec: StudySpec, store: Store, lease: Lease, storage: Path, *, interrupted: Callable[[], bool] = lambda: False
+    study: Study,
+    store: Store,
+    lease: Lease,
+    storage: Path,
+    *,
+    lease_seconds: float = 30.0,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Search until the budget is used, the goal reached, or `interrupted` says so; write all to the store.
 
-    `storage` is the study's own folder, at the same path on all nodes. Checkpoints go to `trials-<lease token>` there:
-    no two drivers ever write to the same place. Raises PlacementError when the cluster can never hold the workers.
+    A study that another driver has begun goes on from what is recorded. `storage` is the study's own folder, at the
+    same path on all nodes. Checkpoints go to `trials-<lease token>` there: no two drivers ever write to the same place.
+    Raises PlacementError when the cluster can never hold the workers, and InvalidSpecError when Ray Tune refuses the
+    options of one of its own schedulers.
     """
+    spec = study.spec
     groups = plan_groups(spec)
-    with Recorder(store, lease) as recorder:
+    escape = _escape(spec)
+    with Recorder(store, lease, lease_seconds=lease_seconds) as recorder:
         ledger = Ledger(
             spec,
             registry.searcher(spec),
-            registry.scheduler(spec),
+            escape.seat if escape else registry.scheduler(spec),
             write=recorder.write,
             drop_checkpoint=recorder.drop,
+            started_at=study.started_at,
         )
+        if escape:
+            escape.join(ledger, recorder.drop)
+        resume(ledger, store, storage)
         started = threading.Event()
-        with WorkerGroups(spec, groups=groups, storage=storage, run=str(lease.token)) as workers:
-            # Beside Tune's own start, which takes seconds too.
-            arguments = (spec, workers, ledger, recorder, started)
-            threading.Thread(target=_watch_start, args=arguments, name="hpo-start", daemon=True).start()
-            _tune(spec, ledger, workers, recorder, started, storage, interrupted)
+        if not ledger.is_done:
+            with WorkerGroups(spec, groups=groups, storage=storage, run=str(lease.token)) as workers:
+                # Beside Tune's own start, which takes seconds too.
+                arguments = (spec, workers, ledger, recorder, started)
+                threading.Thread(target=_watch_start, args=arguments, name="hpo-start", daemon=True).start()
+                _tune(spec, ledger, workers, recorder, started, storage, interrupted, escape)
         for scratch in ("tune", "train", "work"):  # of no use to anyone: the store is the memory
             shutil.rmtree(storage / scratch, ignore_errors=True)
-        for number in ledger.live:
+        for number in list(ledger.trials):
             ledger.stop(number)
-    return Outcome(ledger.incumbent, ledger.finish_reason, ledger.error, recorder.lost)
+        if escape:
+            escape.leave(ledger)
+    progress = ledger.progress
+    return Outcome(progress.incumbent, progress.finish_reason, progress.error, recorder.lost)
+
+
+def _escape(spec: StudySpec) -> RayEscape | None:
+    """For a study under one of Ray Tune's own schedulers."""
+    if not isinstance(spec.scheduler, RaySchedule):
+        return None
+    from hpo.engine.ray_scheduler import RayEscape
+
+    return RayEscape(spec)
 
 
 def _watch_start(
@@ -89,7 +121,7 @@ def _watch_start(
     try:
         placed = {"groups": workers.wait_ready(), "workers": spec.resources.workers}
     except (HpoError, ray.exceptions.RayError) as error:
-        ledger.error = ledger.error or str(error)
+        ledger.progress.error = ledger.progress.error or str(error)
     else:
         started.set()
         recorder.write([Event(study=spec.name, kind="study.placed", data=placed, recorded_at=time.time())])
@@ -103,28 +135,34 @@ def _tune(
     started: threading.Event,
     storage: Path,
     interrupted: Callable[[], bool],
+    escape: RayEscape | None,
 ) -> None:
+    progress = ledger.progress
+
     def poll() -> None:
-        ledger.check_clock()
-        if ledger.is_over:
+        progress.check_clock(ledger.clock())
+        if progress.is_over:
             return
         if recorder.lost:
-            ledger.error = "another driver has taken the study over"
+            progress.error = "another driver has taken the study over"
         elif recorder.error:
-            ledger.error = recorder.error
+            progress.error = recorder.error
         elif started.is_set() and (lost := workers.all_lost):
-            ledger.error = f"no worker group is left: {lost}"
+            progress.error = f"no worker group is left: {lost}"
         elif interrupted():
-            ledger.finish_reason = "the study was interrupted"
+            progress.finish_reason = "the study was interrupted"
 
     def cancel(job: int) -> None:
         workers.conductor.cancel.remote(job)
 
-    search = SearchAdapter(ledger, dict(spec.fixed))
-    schedule = ScheduleAdapter(ledger, cancel, poll)
+    if escape:
+        search, schedule = escape.adapters(ledger, cancel, poll, workers.size)
+    else:
+        search, schedule = SearchAdapter(ledger, dict(spec.fixed)), ScheduleAdapter(ledger, cancel, poll)
+    lease = escape.lease if escape else TrialLease
     # The lease holds no CPU, which is all for the workers. Tune refuses an empty demand: a byte of memory it is.
     demand = tune.PlacementGroupFactory([{"CPU": 0, "memory": 1}])
-    trainable = tune.with_resources(tune.with_parameters(TrialLease, conductor=workers.conductor), demand)
+    trainable = tune.with_resources(tune.with_parameters(lease, conductor=workers.conductor), demand)
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 alone still prints a table
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the store keeps the results,
     logging.getLogger("ray.tune").setLevel(logging.ERROR)  # so Tune need not complain that it finds no files
@@ -133,8 +171,8 @@ def _tune(
         tune_config=tune.TuneConfig(
             search_alg=search,
             scheduler=schedule,
-            num_samples=spec.budget.trials,
-            max_concurrent_trials=workers.size,
+            num_samples=-1,  # legs: the Ledger says when it is over
+            max_concurrent_trials=None if escape else workers.size,  # a paused trial would count
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(

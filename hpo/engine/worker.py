@@ -111,7 +111,7 @@ class _RemoteTrial:
         self.seed = trial_seed(worker.seed, assignment.trial)
         self.max_steps = worker.max_steps
         self.resume = Path(assignment.checkpoint) if assignment.checkpoint else None
-        self.inherit: Path | None = None
+        self.inherit = Path(assignment.inherit) if assignment.inherit else None
         self.rank, self.world_size = worker.rank, worker.world_size
         self.device = str(ray.train.torch.get_device())
         self.workdir = worker.work_folder / f"{assignment.trial:05d}-{worker.rank}"
@@ -123,7 +123,10 @@ class _RemoteTrial:
         self._last_step = step
         saved = None
         if checkpoint is not None and self.rank == 0:
-            saved = save_checkpoint(self._worker.trials_folder / f"{self.number:05d}", step, checkpoint)
+            folder = self._worker.trials_folder / f"{self.number:05d}"
+            if self._assignment.generation:
+                folder /= f"generation-{self._assignment.generation:03d}"
+            saved = save_checkpoint(folder, step, checkpoint)
         goes_on = ray.get(
             self._worker.conductor.report.remote(
                 self._worker.group, self._worker.attempt, self._assignment.job, self.rank, step, metrics, saved

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 
-from hpo.schedule.decision import answer, at_last_step
-from hpo.spec import StudySpec
+from hpo.schedule.decision import NeverPauses, answer, at_last_step
+from hpo.spec import AshaSchedule, StudySpec
 from hpo.trial import Action, Decision, Measurement, Trial
 
 
@@ -36,7 +36,7 @@ def cutoff(rewards: Sequence[float], reduction_factor: int) -> float:
     return rewards[below] * (1 - share) + rewards[below + 1] * share
 
 
-class AshaScheduler:
+class AshaScheduler(NeverPauses):
     """Stops a trial that is worse, at a rung, than the best 1/reduction_factor seen there before it.
 
     Li et al. 2020, "A system for massively parallel hyperparameter tuning" (arXiv:1810.05934), the stopping
@@ -48,10 +48,10 @@ class AshaScheduler:
     rounds past it.
     """
 
-    def __init__(self, spec: StudySpec) -> None:
-        self._factor = spec.scheduler.reduction_factor or 3
+    def __init__(self, spec: StudySpec, options: AshaSchedule) -> None:
+        self._factor = options.reduction_factor
         self._steps_per_trial = spec.budget.steps_per_trial
-        self._rungs = rungs(spec.scheduler.grace_steps or 1, self._factor, self._steps_per_trial)
+        self._rungs = rungs(options.grace_steps, self._factor, self._steps_per_trial)
         # Rewards, rising: higher is better in both directions, so that minimising mirrors maximising exactly.
         self._rewards: list[list[float]] = [[] for _ in self._rungs]
         self._sign = 1.0 if spec.objective.direction == "maximize" else -1.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hpo.trial import Action, Decision, Measurement
+from hpo.protocols import Choice, Start
+from hpo.trial import Action, Decision, Measurement, Trial
 
 
 def answer(
@@ -35,3 +36,13 @@ def at_last_step(measurement: Measurement, steps_per_trial: int) -> Decision | N
     if measurement.step < steps_per_trial:
         return None
     return answer(measurement, Action.COMPLETE, f"has had all of its {steps_per_trial} steps")
+
+
+class NeverPauses:
+    """The half of a scheduler that says who is next, where no trial ever waits: a new one, while one may start."""
+
+    def created(self, trial: Trial) -> None:
+        pass
+
+    def choose(self, *, can_start: bool) -> Choice | None:
+        return Start() if can_start else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hpo.schedule.decision import answer, at_last_step
+from hpo.schedule.decision import NeverPauses, answer, at_last_step
 from hpo.spec import StudySpec
 from hpo.trial import Decision, Measurement, Trial
 
 
-class FifoScheduler:
+class FifoScheduler(NeverPauses):
     """Stops nothing; the baseline of early stopping."""
 
     def __init__(self, spec: StudySpec) -> None:

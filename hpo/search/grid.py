@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from hpo import space
+from hpo.space import Space
 from hpo.spec import StudySpec
+from hpo.table import Typed, typed
 from hpo.trial import Measurement, Params, Trial
 
 
 class GridSearcher:
-    """Trial n is point n of the grid, in the order of `space.grid_point`; then None, and the study ends.
+    """The configurations in the order of `Space.grid`, one a call; then None, and the study ends.
 
-    The seed plays no part.
+    What was adopted before its turn is left out: it runs already. The seed plays no part.
     """
 
     def __init__(self, spec: StudySpec) -> None:
-        self._parameters = spec.parameters
-        size = space.size(spec.parameters)
-        if size is None:
-            raise ValueError("a float parameter without a step has no grid; registry.check refuses it")
-        self._size = size
+        self._grid = Space.of(spec).grid()
+        self._adopted: set[frozenset[tuple[str, Typed]]] = set()
 
     def suggest(self, number: int) -> Params | None:
-        return space.grid_point(self._parameters, number) if number < self._size else None
+        for params in self._grid:
+            if not self._adopted or _key(params) not in self._adopted:
+                return params
+            self._adopted.remove(_key(params))
+        return None
+
+    def adopt(self, number: int, params: Params) -> None:
+        self._adopted.add(_key(params))
 
     def observe(self, measurement: Measurement) -> None:
         pass
 
     def complete(self, trial: Trial) -> None:
         pass
+
+
+def _key(params: Params) -> frozenset[tuple[str, Typed]]:
+    return frozenset((name, typed(value)) for name, value in params.items())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from hpo import space
+from hpo.search.draws import draw
+from hpo.space import Space
 from hpo.spec import StudySpec
 from hpo.trial import Measurement, Params, Trial
 
@@ -17,12 +16,14 @@ class RandomSearcher:
     """
 
     def __init__(self, spec: StudySpec) -> None:
-        self._parameters = spec.parameters
+        self._space = Space.of(spec)
         self._seed = spec.seed
 
     def suggest(self, number: int) -> Params | None:
-        rng = np.random.default_rng(np.random.SeedSequence((self._seed, number)))
-        return space.sample(self._parameters, rng)
+        return draw(self._space, self._seed, number)
+
+    def adopt(self, number: int, params: Params) -> None:
+        pass
 
     def observe(self, measurement: Measurement) -> None:
         pass

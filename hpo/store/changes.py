@@ -12,13 +12,17 @@ from hpo.errors import StudyNotFoundError
 from hpo.spec import NAME
 from hpo.store import refusals, tables
 from hpo.store.rows import encode, study_values
-from hpo.trial import Checkpoint, Decision, Event, Lease, Measurement, Row, Study, Trial
+from hpo.trial import Checkpoint, Decision, Event, Inheritance, Lease, Measurement, Row, Study, Trial
 
-_REPORTS: dict[type, Table] = {
+_ONCE: dict[type, Table] = {
     Measurement: tables.measurements,
     Decision: tables.decisions,
     Checkpoint: tables.checkpoints,
+    Inheritance: tables.inheritances,
 }
+
+NUMBERED: dict[type, Table] = _ONCE | {Event: tables.events}
+"""The rows that share one sequence of ids in their study."""
 
 
 def find(connection: Connection, name: str, *, lock: bool = False) -> RowMapping:
@@ -86,7 +90,7 @@ def append(connection: Connection, study_id: int, last_id: int, batch: Sequence[
     if Trial in groups:
         _put_trials(connection, groups[Trial])
     steps = 0
-    for kind, table in _REPORTS.items():
+    for kind, table in _ONCE.items():
         if kind in groups:
             statement = _insert(connection, table).on_conflict_do_nothing().returning(table.c.id)
             # Counted by what comes back: drivers don't say how many rows of a batch were new.

@@ -6,9 +6,8 @@ It keeps the same columns as the SQL store, so that what it returns is a snapsho
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from threading import Lock
 from typing import Any, Literal, TypeVar
 
@@ -16,13 +15,16 @@ from hpo.errors import StudyExistsError, StudyNotFoundError, TrialNotFoundError
 from hpo.protocols import Page
 from hpo.spec import StudySpec
 from hpo.store import paging, refusals, transitions
+from hpo.store.entry import Entry
 from hpo.store.rows import (
     Values,
+    decode,
     encode,
     study_values,
     to_checkpoint,
     to_decision,
     to_event,
+    to_inheritance,
     to_measurement,
     to_study,
     to_trial,
@@ -31,6 +33,7 @@ from hpo.trial import (
     Checkpoint,
     Decision,
     Event,
+    Inheritance,
     Lease,
     Measurement,
     Row,
@@ -42,34 +45,6 @@ from hpo.trial import (
 )
 
 T = TypeVar("T")
-_Key = tuple[int, int, int]
-
-
-@dataclass(slots=True)
-class _Entry:
-    """One study and its rows. Reports and events are in the order of their ids."""
-
-    study: Values
-    trials: dict[int, Values] = field(default_factory=dict)
-    measurements: dict[_Key, Values] = field(default_factory=dict)
-    decisions: dict[_Key, Values] = field(default_factory=dict)
-    checkpoints: dict[_Key, Values] = field(default_factory=dict)
-    events: list[Values] = field(default_factory=list)
-    last_id: int = 0
-    lease: Lease | None = None
-
-    def append(self, kind: type, values: dict[str, Any]) -> None:
-        if kind is Trial:
-            old = self.trials.get(values["number"], values)
-            self.trials[values["number"]] = values | {"created_at": old["created_at"]}
-            return
-        self.last_id += 1
-        values = values | {"id": self.last_id}
-        if kind is Event:
-            self.events.append(values)
-            return
-        table = {Measurement: self.measurements, Decision: self.decisions, Checkpoint: self.checkpoints}[kind]
-        table.setdefault((values["trial"], values["generation"], values["step"]), values)
 
 
 class MemoryStore:
@@ -77,7 +52,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._last_token = 0
 
     # -- studies ------------------------------------------------------------------------------------------
@@ -86,7 +61,7 @@ class MemoryStore:
             if spec.name in self._entries:
                 raise StudyExistsError(spec.name)
             study, event = transitions.created(spec, package, queued, time.time())
-            entry = self._entries[spec.name] = _Entry(study_values(study))
+            entry = self._entries[spec.name] = Entry(study_values(study))
             entry.append(Event, encode(event))
             return study
 
@@ -182,10 +157,8 @@ class MemoryStore:
                 entry.append(kind, values)
 
     def forget_checkpoints(self, lease: Lease, paths: Sequence[str]) -> None:
-        gone = frozenset(paths)
         with self._lock:
-            entry = self._leased(lease)
-            entry.checkpoints = {key: row for key, row in entry.checkpoints.items() if row["path"] not in gone}
+            self._leased(lease).forget(frozenset(paths))
 
     # -- reading ------------------------------------------------------------------------------------------
     def trial(self, study: str, number: int) -> Trial:
@@ -227,29 +200,42 @@ class MemoryStore:
         self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
     ) -> Page[Measurement]:
         window = paging.reports_window("measurements", study, trial, page_size, page_token)
-        with self._lock:
-            rows = list(self._entry(study).measurements.values())
-        return _page(rows, study, trial, window, to_measurement)
+        return self._page(Measurement, study, trial, window, to_measurement)
 
     def decisions(
         self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
     ) -> Page[Decision]:
         window = paging.reports_window("decisions", study, trial, page_size, page_token)
+        return self._page(Decision, study, trial, window, to_decision)
+
+    def _page(
+        self, kind: type, study: str, trial: int | None, window: paging.Window, to_row: Callable[[str, Values], T]
+    ) -> Page[T]:
         with self._lock:
-            rows = list(self._entry(study).decisions.values())
-        return _page(rows, study, trial, window, to_decision)
+            rows = self._entry(study).rows(kind, trial, after=window.after[0] if window.after is not None else 0)
+        return window.page(rows[: window.size + 1], lambda values: to_row(study, values))
 
     def checkpoints(self, study: str, *, trial: int | None = None) -> Sequence[Checkpoint]:
         with self._lock:
-            rows = list(self._entry(study).checkpoints.values())
-        return [to_checkpoint(study, row) for row in rows if trial in (None, row["trial"])]
+            rows = self._entry(study).rows(Checkpoint, trial)
+        return [to_checkpoint(study, row) for row in rows]
+
+    def inheritances(self, study: str, *, trial: int | None = None) -> Sequence[Inheritance]:
+        with self._lock:
+            rows = self._entry(study).rows(Inheritance, trial)
+        return [to_inheritance(study, row) for row in rows]
+
+    def history(self, study: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Row]]:
+        paging.check_size(limit, "limit")
+        with self._lock:
+            found = self._entry(study).log_after(after, limit)
+        return [(number, decode(kind, study, row)) for number, kind, row in found]
 
     def events(self, study: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
         paging.check_size(limit, "limit")
         with self._lock:
-            rows = self._entry(study).events
-            start = bisect_right(rows, after, key=lambda row: row["id"])
-            return [to_event(study, row) for row in rows[start : start + limit]]
+            rows = self._entry(study).events_after(after, limit)
+        return [to_event(study, row) for row in rows]
 
     def counts(self, study: str) -> StudyCounts:
         with self._lock:
@@ -257,7 +243,7 @@ class MemoryStore:
             found = dict.fromkeys(TrialState, 0)
             for row in entry.trials.values():
                 found[TrialState(row["state"])] += 1
-            return StudyCounts(trials=found, steps=len(entry.measurements))
+            return StudyCounts(trials=found, steps=len(entry.once[Measurement]))
 
     # -- upkeep -------------------------------------------------------------------------------------------
     def ping(self) -> None:
@@ -266,28 +252,15 @@ class MemoryStore:
     def close(self) -> None:
         """Nothing to close."""
 
-    def _entry(self, name: str) -> _Entry:
+    def _entry(self, name: str) -> Entry:
         try:
             return self._entries[name]
         except KeyError:
             raise StudyNotFoundError(name) from None
 
-    def _leased(self, lease: Lease, name: str | None = None) -> _Entry:
+    def _leased(self, lease: Lease, name: str | None = None) -> Entry:
         """The study of a lease that is the current one. Raises LeaseLostError."""
         entry = self._entries.get(name or lease.study)
         if entry is None or entry.lease is None or entry.lease.token != lease.token:
             raise refusals.lease_lost(lease)
         return entry
-
-
-def _page(
-    rows: Sequence[Values],
-    study: str,
-    trial: int | None,
-    window: paging.Window,
-    decode: Callable[[str, Values], T],
-) -> Page[T]:
-    """One page of reports that are in the order of their ids."""
-    start = bisect_right(rows, window.after[0], key=lambda row: row["id"]) if window.after is not None else 0
-    shown = [row for row in rows[start:] if trial in (None, row["trial"])]
-    return window.page(shown[: window.size + 1], lambda values: decode(study, values))

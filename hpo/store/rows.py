@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import index
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from hpo.trial import (
     Decision,
     Event,
     FailureCause,
+    Inheritance,
     Measurement,
     Metrics,
     Params,
@@ -40,7 +41,10 @@ class Values(Protocol):
 
 
 MAX_INT = 2**63 - 1
-_INTEGERS = ("number", "trial", "generation", "parent", "step", "value_step", "rung", "size_bytes")
+_INTEGERS = (
+    "number", "trial", "generation", "parent", "step", "value_step", "value_generation", "rung", "size_bytes",
+    "donor", "donor_generation",
+)  # fmt: skip
 
 
 def fits(number: int) -> bool:
@@ -67,6 +71,14 @@ def encode(row: Row) -> dict[str, Any]:
             }
         case Checkpoint():
             values = _key(row) | {"path": row.path, "size_bytes": row.size_bytes}
+        case Inheritance():
+            values = _key(row) | {
+                "donor": row.donor,
+                "donor_generation": row.donor_generation,
+                "params": json.dumps(dict(row.params)),
+                "path": row.path,
+                "reason": clean(row.reason),
+            }
         case Event():
             values = {
                 "kind": row.kind,
@@ -96,6 +108,8 @@ def _trial_values(trial: Trial) -> dict[str, Any]:
         "step": trial.step,
         "value": _finite(trial.value),
         "value_step": trial.value_step,
+        "value_generation": trial.value_generation,
+        "value_params": json.dumps(dict(trial.value_params)) if trial.value_params is not None else None,
         "cause": FailureCause(trial.cause).value if trial.cause is not None else None,
         "message": clean(trial.message) if trial.message is not None else None,
         "created_at": trial.created_at,
@@ -104,7 +118,7 @@ def _trial_values(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _key(row: Measurement | Decision | Checkpoint) -> dict[str, Any]:
+def _key(row: Measurement | Decision | Checkpoint | Inheritance) -> dict[str, Any]:
     return {
         "trial": row.trial,
         "generation": row.generation,
@@ -124,6 +138,8 @@ def to_trial(study: str, values: Values) -> Trial:
         step=values["step"],
         value=values["value"],
         value_step=values["value_step"],
+        value_generation=values["value_generation"],
+        value_params=_params(values["value_params"]) if values["value_params"] is not None else None,
         cause=FailureCause(values["cause"]) if values["cause"] is not None else None,
         message=values["message"],
         created_at=values["created_at"],
@@ -169,6 +185,21 @@ def to_checkpoint(study: str, values: Values) -> Checkpoint:
     )
 
 
+def to_inheritance(study: str, values: Values) -> Inheritance:
+    return Inheritance(
+        study=study,
+        trial=values["trial"],
+        generation=values["generation"],
+        donor=values["donor"],
+        donor_generation=values["donor_generation"],
+        step=values["step"],
+        params=_params(values["params"]),
+        path=values["path"],
+        reason=values["reason"],
+        recorded_at=values["recorded_at"],
+    )
+
+
 def to_event(study: str, values: Values) -> Event:
     return Event(
         study=study,
@@ -178,6 +209,21 @@ def to_event(study: str, values: Values) -> Event:
         recorded_at=values["recorded_at"],
         id=values["id"],
     )
+
+
+_DECODERS: dict[type, Callable[[str, Values], Row]] = {
+    Trial: to_trial,
+    Measurement: to_measurement,
+    Decision: to_decision,
+    Checkpoint: to_checkpoint,
+    Inheritance: to_inheritance,
+    Event: to_event,
+}
+
+
+def decode(kind: type, study: str, values: Values) -> Row:
+    """A row of a study out of its columns: what `encode` took, with an event's id."""
+    return _DECODERS[kind](study, values)
 
 
 def study_values(study: Study) -> dict[str, Any]:

@@ -7,51 +7,22 @@ after the other. What a driver writes is checked against its lease within that s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
 
-from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 
-from hpo.errors import StoreError, StudyExistsError, TrialNotFoundError
-from hpo.protocols import Page
+from hpo.errors import StoreError, StudyExistsError
 from hpo.spec import StudySpec
-from hpo.store import changes, migrations, paging, refusals, transitions
+from hpo.store import changes, migrations, refusals, transitions
 from hpo.store.database import Database
-from hpo.store.rows import (
-    MAX_INT,
-    Values,
-    clean,
-    fits,
-    to_checkpoint,
-    to_decision,
-    to_event,
-    to_measurement,
-    to_spec,
-    to_study,
-    to_trial,
-)
-from hpo.store.tables import checkpoints, events, leases, studies, trials
-from hpo.store.tables import decisions as decisions_table
-from hpo.store.tables import measurements as measurements_table
-from hpo.trial import (
-    Checkpoint,
-    Decision,
-    Event,
-    Lease,
-    Measurement,
-    Row,
-    Study,
-    StudyCounts,
-    StudyState,
-    Trial,
-    TrialState,
-)
-
-T = TypeVar("T")
+from hpo.store.reading import SqlReader
+from hpo.store.rows import clean, to_study
+from hpo.store.tables import checkpoints, leases, studies
+from hpo.trial import Event, Lease, Row, Study, StudyState
 
 _PATHS_AT_ONCE = 500
 
 
-class SqlStore:
+class SqlStore(SqlReader):
     """The Store protocol (`hpo.protocols`) over SQLite or PostgreSQL.
 
     Lasts as long as its database. Leases run by the clock of `Database.now`.
@@ -87,24 +58,6 @@ class SqlStore:
                 raise StudyExistsError(spec.name)
             changes.append(connection, study_id, 0, changes.prepare([event]))
         return study
-
-    def study(self, name: str) -> Study:
-        with self._database.reading() as connection:
-            return to_study(changes.find(connection, name))
-
-    def studies(
-        self, *, state: StudyState | None = None, page_size: int = 100, page_token: str | None = None
-    ) -> Page[Study]:
-        window = paging.studies_window(state, page_size, page_token)
-        key = tuple_(studies.c.created_at, studies.c.name)
-        query = select(studies).order_by(studies.c.created_at.desc(), studies.c.name.desc())
-        if state is not None:
-            query = query.where(studies.c.state == StudyState(state).value)
-        if window.after is not None:
-            query = query.where(key < tuple_(*window.after))
-        with self._database.reading() as connection:
-            rows = connection.execute(query.limit(window.size + 1)).mappings().all()
-        return window.page(rows, to_study)
 
     def set_study_state(
         self,
@@ -203,91 +156,6 @@ class SqlStore:
                     delete(checkpoints).where(checkpoints.c.study_id == study["id"], checkpoints.c.path.in_(some))
                 )
 
-    # -- reading ------------------------------------------------------------------------------------------
-    def trial(self, study: str, number: int) -> Trial:
-        with self._database.reading() as connection:
-            study_id = changes.find(connection, study)["id"]
-            if fits(number):
-                query = select(trials).where(trials.c.study_id == study_id, trials.c.number == number)
-                if (row := connection.execute(query).mappings().first()) is not None:
-                    return to_trial(study, row)
-        raise TrialNotFoundError(study, number)
-
-    def trials(
-        self,
-        study: str,
-        *,
-        state: TrialState | None = None,
-        order_by: Literal["number", "value"] = "number",
-        page_size: int = 100,
-        page_token: str | None = None,
-    ) -> Page[Trial]:
-        """As the protocol says. By value, a trial whose value changes between two pages may come twice, or not."""
-        window = paging.trials_window(study, state, order_by, page_size, page_token)
-        with self._database.reading() as connection:
-            row = changes.find(connection, study)
-            query = select(trials).where(trials.c.study_id == row["id"]).limit(window.size + 1)
-            if state is not None:
-                query = query.where(trials.c.state == TrialState(state).value)
-            if order_by == "number":
-                query = query.order_by(trials.c.number)
-                if window.after is not None:
-                    query = query.where(trials.c.number > window.after[0])
-            else:
-                ascending = to_spec(row["spec"]).objective.direction == "minimize"
-                best_first = trials.c.value.asc() if ascending else trials.c.value.desc()
-                query = query.order_by(trials.c.value.is_(None), best_first, trials.c.number)
-                if window.after is not None:
-                    query = query.where(_after_value(window.after[0], window.after[1], ascending))
-            rows = connection.execute(query).mappings().all()
-        return window.page(rows, lambda values: to_trial(study, values))
-
-    def measurements(
-        self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
-    ) -> Page[Measurement]:
-        window = paging.reports_window("measurements", study, trial, page_size, page_token)
-        return self._reports(measurements_table, study, trial, window, to_measurement)
-
-    def decisions(
-        self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
-    ) -> Page[Decision]:
-        window = paging.reports_window("decisions", study, trial, page_size, page_token)
-        return self._reports(decisions_table, study, trial, window, to_decision)
-
-    def _reports(
-        self,
-        table: Table,
-        study: str,
-        trial: int | None,
-        window: paging.Window,
-        decode: Callable[[str, Values], T],
-    ) -> Page[T]:
-        with self._database.reading() as connection:
-            query = _of_study(table, changes.find(connection, study)["id"], trial).limit(window.size + 1)
-            if window.after is not None:
-                query = query.where(table.c.id > window.after[0])
-            rows = connection.execute(query).mappings().all()
-        return window.page(rows, lambda values: decode(study, values))
-
-    def checkpoints(self, study: str, *, trial: int | None = None) -> Sequence[Checkpoint]:
-        with self._database.reading() as connection:
-            query = _of_study(checkpoints, changes.find(connection, study)["id"], trial)
-            return [to_checkpoint(study, row) for row in connection.execute(query).mappings()]
-
-    def events(self, study: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
-        paging.check_size(limit, "limit")
-        with self._database.reading() as connection:
-            study_id = changes.find(connection, study)["id"]
-            query = _of_study(events, study_id).where(events.c.id > max(0, min(after, MAX_INT))).limit(limit)
-            return [to_event(study, row) for row in connection.execute(query).mappings()]
-
-    def counts(self, study: str) -> StudyCounts:
-        with self._database.reading() as connection:
-            row = changes.find(connection, study)
-            query = select(trials.c.state, func.count()).where(trials.c.study_id == row["id"])
-            found: dict[str, int] = dict(connection.execute(query.group_by(trials.c.state)).all())
-        return StudyCounts(trials={state: found.get(state.value, 0) for state in TrialState}, steps=row["steps"])
-
     # -- upkeep -------------------------------------------------------------------------------------------
     def ping(self) -> None:
         with self._database.reading() as connection:
@@ -301,21 +169,3 @@ class SqlStore:
 
     def close(self) -> None:
         self._database.close()
-
-
-def _of_study(table: Table, study_id: int, trial: int | None = None) -> Any:
-    """A study's rows in their recorded order, of one trial if given."""
-    query = select(table).where(table.c.study_id == study_id).order_by(table.c.id)
-    if trial is None:
-        return query
-    # No row is of a trial whose number no database can keep.
-    return query.where(table.c.trial == (trial if fits(trial) else -1))
-
-
-def _after_value(value: float | None, number: int, ascending: bool) -> ColumnElement[bool]:
-    """The trials that come after one of this value (or none) and number."""
-    column = trials.c.value
-    if value is None:
-        return and_(column.is_(None), trials.c.number > number)
-    worse = column > value if ascending else column < value
-    return or_(worse, and_(column == value, trials.c.number > number), column.is_(None))

@@ -41,7 +41,7 @@ def _study_id() -> Column[int]:
 
 
 def _reports(name: str, *columns: Column[str] | Column[int] | Column[float]) -> Table:
-    """A table of rows that a report brings: one a (trial, generation, step), numbered in their recorded order."""
+    """A table of rows that count once: one a (trial, generation, step), numbered in their recorded order."""
     return Table(
         name,
         metadata,
@@ -102,6 +102,8 @@ trials = Table(
     Column("step", BigInteger, nullable=False),
     Column("value", Double),
     Column("value_step", BigInteger),
+    Column("value_generation", BigInteger),
+    Column("value_params", Text),
     Column("cause", String(32)),
     Column("message", Text),
     Column("created_at", Double, nullable=False),
@@ -125,6 +127,15 @@ checkpoints = _reports(
     "checkpoints",
     Column("path", Text, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
+)
+
+inheritances = _reports(
+    "inheritances",
+    Column("donor", BigInteger, nullable=False),
+    Column("donor_generation", BigInteger, nullable=False),
+    Column("params", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("reason", Text, nullable=False),
 )
 
 events = Table(

@@ -89,9 +89,11 @@ class Adversary:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over the state of an adversary of the same shapes; RuntimeError for others."""
+        """Take over the state of an adversary of the same shapes, but not its rates; RuntimeError for others."""
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["lr"], group["weight_decay"] = self.config.lr_d, self.config.d_weight_decay
         self.warmed_up = state["warmed_up"]
 
     def _update(self, generator: Generator, batch: EncodedPairs, rng: torch.Generator) -> float:

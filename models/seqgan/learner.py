@@ -118,7 +118,10 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over the state of a learner of the same shapes; raises CheckpointError if it had others."""
+        """Take over the state of a learner of the same shapes; raises CheckpointError if it had others.
+
+        Rates stay this configuration's: an inherited state was trained with another's.
+        """
         try:
             self.generator.load_state_dict(state["generator"])
             self.adversary.restore(state["adversary"])
@@ -128,6 +131,8 @@ class Learner:
                 "priors, headline_length and d_channels of the trial that wrote it"
             ) from error
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:  # the learning rate is set before each update
+            group["weight_decay"] = self.config.weight_decay
         self.adversarial_epochs = state["adversarial_epochs"]
 
     def _begin(self, epoch: int) -> None:

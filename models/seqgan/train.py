@@ -37,14 +37,16 @@ def fit(config: SeqGANConfig, trial: TrialContext) -> None:
     """Train, reporting after each epoch; ends after `trial.max_steps` epochs, or `config.epochs` without.
 
     First teacher forcing, for `mle_epochs` or until `patience` epochs brought no better perplexity; then
-    adversarial epochs for the rest. Goes on from `trial.resume` exactly as if never interrupted.
+    adversarial epochs for the rest. Goes on from `trial.resume` exactly as if never interrupted, or from another
+    trial's checkpoint (`trial.inherit`) with its own rates, weights of losses and dropout.
 
     Metrics: `perplexity` and `entropy` (see metrics.held_out, on the dev split), `train_loss` (nats a
     piece), `phase` (0 teacher forcing, 1 adversarial), `seconds` (wall clock, with measuring), `aux_loss`
     with auxiliary heads, and in adversarial epochs `reward`, `d_accuracy` and `d_loss` (see
     Learner.adversarial_epoch).
     """
-    saved = load_checkpoint(trial.resume, trial.device) if trial.resume else None
+    source = trial.resume or trial.inherit
+    saved = load_checkpoint(source, trial.device) if source else None
     if saved:
         _check_same_reader(config, saved.config)
     data = prepare_data(config, trial, saved.reader if saved else None)

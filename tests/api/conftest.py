@@ -130,7 +130,8 @@ def fill(store: Store) -> Callable[..., None]:
                 [
                     Trial(
                         study=name, number=number, params={"lr": 0.01, "units": number + 1}, step=1, value=value,
-                        value_step=1, state=TrialState.STOPPED if last else TrialState.COMPLETED, created_at=1.0,
+                        value_step=1, value_generation=0, created_at=1.0,
+                        state=TrialState.STOPPED if last else TrialState.COMPLETED,
                     ),
                     Measurement(**common, metrics={"loss": value, "odd": float("nan"), "far": float("inf")}),
                     Decision(**common, action=Action.STOP if last else Action.CONTINUE, rung=1, cutoff=float("-inf")),

@@ -115,6 +115,22 @@ def test_bad_input_exits_with_2_and_a_line_that_helps(
     assert "Traceback" not in done.output
 
 
+def test_a_study_is_planned_before_it_runs(run: Run, spec_file: Path) -> None:
+    done = run(
+        "simulate", spec_file, "--set", "budget.trials=8", "--workers", 2, "--workers", 4, "--repeats", 2, "--json"
+    )
+    assert done.exit_code == 0, done.output
+    few, many = json.loads(done.stdout)["estimates"]
+    assert (few["workers"], many["workers"]) == (2, 4)
+    assert few["seconds"]["median"] > many["seconds"]["median"] > 0
+    table = run("simulate", spec_file, "--step-seconds", 3600, "--repeats", 1)
+    assert "worker groups" in table.output
+    assert " h " in table.output
+    refused = run("simulate", spec_file, "--set", "scheduler.algorithm=ray:PB2")
+    assert refused.exit_code == 2
+    assert "scheduler.algorithm" in refused.output
+
+
 def test_a_wrong_token_and_a_missing_service_exit_with_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPO_TOKEN", "wrong")
     done = run("ls")

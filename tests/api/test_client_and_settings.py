@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from api.client import Client, zipped
 from api.settings import Settings
 from hpo import specfile
 from hpo.errors import ServiceError
+from hpo.protocols import Store
+from hpo.trial import Inheritance
 
 
 def test_errors_carry_the_problems_fields(client: Client, spec: dict[str, Any]) -> None:
@@ -32,6 +35,19 @@ def test_a_study_goes_there_and_back(client: Client, spec: dict[str, Any]) -> No
     assert client.create_study(parsed).spec == parsed
     assert client.study("mine").spec == parsed
     assert [study.name for study in client.studies().items] == ["mine"]
+
+
+def test_the_family_tree_comes_through_the_client(client: Client, store: Store, spec: dict[str, Any]) -> None:
+    client.create_study(spec)
+    assert client.inheritances("mine") == []
+    common = {"study": "mine", "generation": 1, "donor_generation": 0, "step": 4, "path": "/p", "recorded_at": 8.0}
+    rows = [Inheritance(**common, trial=trial, donor=2, params={"lr": 0.5, "units": trial}) for trial in (3, 1)]
+    store.write(store.claim("mine", holder="test", lease_seconds=60), rows)
+    found = client.inheritances("mine")
+    assert [{"study": "mine"} | edge.model_dump() for edge in found] == [asdict(row) for row in rows]
+    assert client.inheritances("mine", trial=1) == found[1:]
+    with pytest.raises(ServiceError, match="other"):
+        client.inheritances("other")
 
 
 def test_a_service_that_is_away_is_told_with_the_remedy() -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel
 
+from api import examples
+from api.schemas import EventAnswer, InheritanceAnswer, TrialAnswer
 from api.settings import Settings
 from hpo.protocols import Store
-from hpo.trial import StudyState
+from hpo.trial import Inheritance, StudyState
 
 Fill = Callable[..., None]
 
@@ -98,6 +103,53 @@ def test_numbers_that_json_lacks_come_as_their_names(http: httpx.Client, fill: F
     assert http.get("/v1/studies/mine/trials/0/checkpoints").json()["items"][0]["size_bytes"] == 7
 
 
+def test_the_family_tree_comes_in_the_order_in_which_it_grew(
+    http: httpx.Client, store: Store, fill: Fill, spec: dict[str, Any]
+) -> None:
+    fill(spec, end=None)
+    assert http.get("/v1/studies/mine/inheritances").json() == {"items": []}
+    lease = store.claim("mine", holder="test", lease_seconds=60)
+    rows = [
+        Inheritance(
+            study="mine", trial=trial, generation=generation, donor=2, donor_generation=0, step=4,
+            params={"lr": math.inf, "units": 4, "on": True, "名": "满"}, path="/somewhere/2", reason="为何",
+            recorded_at=8.0,
+        )
+        for trial, generation in ((3, 1), (1, 1), (3, 2))
+    ]  # fmt: skip
+    store.write(lease, rows)
+    items = http.get("/v1/studies/mine/inheritances").json()["items"]
+    assert [(edge["trial"], edge["generation"]) for edge in items] == [(3, 1), (1, 1), (3, 2)]
+    assert items[0] == {
+        "trial": 3, "generation": 1, "donor": 2, "donor_generation": 0, "step": 4,
+        "params": {"lr": "Infinity", "units": 4, "on": True, "名": "满"}, "path": "/somewhere/2", "reason": "为何",
+        "recorded_at": 8.0,
+    }  # fmt: skip
+    assert [type(value) for value in items[0]["params"].values()] == [str, int, bool, str]
+    assert http.get("/v1/studies/mine/inheritances", params={"trial": 3}).json()["items"] == [items[0], items[2]]
+    assert http.get("/v1/studies/mine/inheritances", params={"trial": 0}).json()["items"] == []
+    assert http.get("/v1/studies/mine/inheritances", params={"trial": -1}).status_code == 422
+    assert http.get("/v1/studies/other/inheritances").status_code == 404
+
+
+def test_a_trial_shows_which_configuration_gave_its_value(
+    http: httpx.Client, store: Store, fill: Fill, spec: dict[str, Any]
+) -> None:
+    fill(spec, end=None)
+    lease = store.claim("mine", holder="test", lease_seconds=60)
+    now = store.trial("mine", 1)
+    past = {"lr": 0.5, "units": 1, "on": True}
+    store.write(lease, [replace(now, generation=2, value_generation=1, value_params=past)])
+    shown = http.get("/v1/studies/mine/trials/1").json()
+    assert (shown["generation"], shown["value_generation"]) == (2, 1)
+    assert shown["value_params"] == past
+    assert [type(value) for value in shown["value_params"].values()] == [float, int, bool]
+    assert shown["params"] == now.params
+    others = http.get("/v1/studies/mine/trials").json()["items"]
+    assert [trial["value_params"] for trial in others] == [None, past, None, None]
+    assert [trial["value_generation"] for trial in others] == [0, 1, 0, 0]
+
+
 def test_a_final_study_is_deleted(http: httpx.Client, fill: Fill, spec: dict[str, Any]) -> None:
     fill(spec)
     assert http.delete("/v1/studies/mine").status_code == 204
@@ -132,7 +184,7 @@ def test_openapi_describes_every_route_with_a_tag_and_the_problems(http: httpx.C
     operations = [
         (path, method, operation) for path, item in document["paths"].items() for method, operation in item.items()
     ]
-    assert len(operations) == 16
+    assert len(operations) == 17
     for path, method, operation in operations:
         assert operation["tags"], (path, method)
         assert operation["summary"], (path, method)
@@ -145,6 +197,18 @@ def test_openapi_describes_every_route_with_a_tag_and_the_problems(http: httpx.C
     for reference in set(re.findall(r"#/components/schemas/(\w+)", text)):
         assert reference in document["components"]["schemas"], reference
     assert http.get("/docs").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("answer", "example"),
+    [(TrialAnswer, examples.TRIAL), (InheritanceAnswer, examples.INHERITANCE), (EventAnswer, examples.EVENT)],
+)
+def test_what_openapi_shows_of_an_answer_is_whole(
+    http: httpx.Client, answer: type[BaseModel], example: dict[str, Any]
+) -> None:
+    assert answer.model_validate(example).model_dump(mode="json") == example
+    [shown] = http.get("/openapi.json").json()["components"]["schemas"][answer.__name__]["examples"]
+    assert shown == {key: value for key, value in example.items() if value is not None}
 
 
 def test_the_api_process_loads_neither_torch_nor_tune_nor_models() -> None:

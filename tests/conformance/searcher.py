@@ -9,76 +9,72 @@ class TestRandomSearcher(SearcherConformance):
 from __future__ import annotations
 
 import random
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
+from conformance.searcher_learning import SearcherLearning
+from conformance.searcher_play import Recorder, by_number, completed, end, report, told, typed
+from conformance.searcher_spaces import FINITE, FINITE_CONDITIONAL, FORBIDDEN, SQUARE, small_spaces
+from hypothesis import HealthCheck, assume, given, settings
 
-from hpo import registry, space, specfile
-from hpo.protocols import Searcher
-from hpo.spec import StudySpec
-from hpo.trial import FailureCause, Measurement, Params, Trial, TrialState
-
-PARAMETERS: dict[str, Any] = {
-    "lr": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True},
-    "dropout": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.1},
-    "width": {"type": "int", "low": 16, "high": 1024, "log": True},
-    "depth": {"type": "int", "low": 1, "high": 9, "step": 2},
-    "flag": {"type": "bool"},
-    "mixed": {"type": "categorical", "choices": [True, 1, 1.0, "1", False]},
-}
-FINITE = {name: PARAMETERS[name] for name in ("dropout", "depth", "flag", "mixed")}  # 6 * 5 * 2 * 5 = 300
+from hpo import registry
+from hpo.errors import InvalidSpecError
+from hpo.search.draws import draw
+from hpo.search.warm_start import teach
+from hpo.space import Space
+from hpo.trial import Measurement
 
 
-class SearcherConformance:
-    search: ClassVar[dict[str, Any]]
-    parameters: ClassVar[dict[str, Any]] = PARAMETERS
-    uses_seed: ClassVar[bool] = True
-    num_trials: ClassVar[int] = 24
-
-    def spec(self, seed: int = 0, **changes: Any) -> StudySpec:
-        return specfile.parse(
-            {
-                "name": "conformance",
-                "trainable": "tests.nothing:train",
-                "parameters": self.parameters,
-                "objective": {"metric": "loss", "direction": "minimize"},
-                "budget": {"trials": 1000, "steps_per_trial": 4},
-                "search": self.search,
-                "seed": seed,
-                **changes,
-            }
-        )
-
-    def make(self, seed: int = 0, **changes: Any) -> Searcher:
-        return registry.searcher(self.spec(seed, **changes))
-
-    def drive(self, searcher: Searcher, num_trials: int | None = None) -> list[Params]:
-        """Four trials at once, ending in turn: completed, stopped, failed, and failed without a report."""
-        proposals: list[Params] = []
-        for number in range(num_trials or self.num_trials):
-            params = searcher.suggest(number)
-            if params is None:
-                break
-            proposals.append(params)
-            for step in (1, 2):
-                if number >= step - 1:
-                    report(searcher, number - step + 1, step)
-            if number >= 3:
-                end(searcher, number - 3, proposals[number - 3], kind=number % 4)
-        return proposals
-
+class SearcherConformance(SearcherLearning):
+    # -- proposals --------------------------------------------------------------------------------------------
     def test_every_suggestion_is_contained_in_the_space(self) -> None:
+        space = Space.of(self.spec())
         for params in self.drive(self.make()):
-            assert space.contains(self.spec().parameters, params), params
+            assert space.contains(params), params
 
-    def test_the_same_seed_and_calls_give_the_same_proposals(self) -> None:
-        first, second = self.drive(self.make(7)), self.drive(self.make(7))
-        assert first == second
-        assert [typed(params) for params in first] == [typed(params) for params in second]
+    def test_conditions_and_forbidden_rules_are_kept_to(self) -> None:
+        changes: dict[str, Any] = {"parameters": self.conditional, "forbidden": FORBIDDEN}
+        space = Space.of(self.spec(**changes))
+        proposals = self.drive(self.make(**changes), self.num_conditional)
+        for params in proposals:
+            assert not space.is_forbidden(params), params
+            assert space.contains(params), params
+        assert {params["optimizer"] for params in proposals} == {"sgd", "adam", "lion"}
+        assert any("nesterov" in params for params in proposals)
+
+    def test_no_space_makes_it_propose_what_is_not_contained(self) -> None:
+        finite = self.conditional is FINITE_CONDITIONAL
+
+        @settings(
+            derandomize=True, deadline=None, max_examples=self.num_examples, database=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        )  # fmt: skip
+        @given(small_spaces(finite=finite))
+        def check(changes: dict[str, Any]) -> None:
+            try:
+                spec = self.spec(**changes)
+                searcher = registry.searcher(spec)
+            except InvalidSpecError:  # the rules leave nothing, or too little for this searcher
+                assume(False)
+            space = Space.of(spec)
+            for params in self.drive(searcher, min(self.num_trials, 30)):
+                assert not space.is_forbidden(params)
+                assert space.contains(params)
+
+        check()
+
+    def test_proposals_are_plain_python_values(self) -> None:
+        for params in self.drive(self.make()):
+            assert {type(value) for value in params.values()} <= {float, int, bool, str}
 
     def test_the_order_of_the_parameters_in_the_file_does_not_matter(self) -> None:
         reversed_ = dict(reversed(self.parameters.items()))
         assert self.drive(self.make(7)) == self.drive(self.make(7, parameters=reversed_))
+
+    # -- a function of the seed and the calls -----------------------------------------------------------------
+    def test_the_same_seed_and_calls_give_the_same_proposals(self) -> None:
+        first, second = self.drive(self.make(7)), self.drive(self.make(7))
+        assert [typed(params) for params in first] == [typed(params) for params in second]
 
     def test_another_seed_gives_other_proposals(self) -> None:
         if self.uses_seed:
@@ -99,6 +95,24 @@ class SearcherConformance:
         np.random.seed(2)
         assert self.drive(self.make(3)) == first
 
+    def test_recorded_calls_on_a_fresh_searcher_give_the_same_proposals(self) -> None:
+        """Also with past trials, initial configurations, and one that somebody else chose."""
+        changes: dict[str, Any] = {"parameters": self.conditional, "forbidden": FORBIDDEN}
+        space = Space.of(self.spec(**changes))
+        changes["initial"] = [draw(space, 1, k) for k in range(2)]
+        recorder = Recorder(self.make(5, **changes))
+        teach(recorder, space, [completed(k, draw(space, 2, k), by_number(k)) for k in range(12)])
+        self.drive(recorder, 4)
+        recorder.adopt(4, draw(space, 3, 0))
+        self.drive(recorder, self.num_trials // 2, start=5)
+        recorder.assert_replayed_by(self.make(5, **changes))
+
+    def test_to_maximise_the_negative_is_the_same(self) -> None:
+        maximize = {"metric": "loss", "direction": "maximize"}
+        mirrored = self.drive(self.make(4, objective=maximize), value=lambda number: -by_number(number))
+        assert self.drive(self.make(4)) == mirrored
+
+    # -- trials that go other ways ----------------------------------------------------------------------------
     def test_many_trials_may_be_pending_at_once(self) -> None:
         searcher = self.make()
         proposals = [searcher.suggest(number) for number in range(12)]
@@ -117,21 +131,46 @@ class SearcherConformance:
         params = searcher.suggest(0)
         assert params is not None
         end(searcher, 99, params, kind=0)
+        report(searcher, 99, 1)
         assert searcher.suggest(1) is not None
 
-    def test_proposals_are_plain_python_values(self) -> None:
-        for params in self.drive(self.make()):
-            assert {type(value) for value in params.values()} <= {float, int, bool, str}
+    def test_a_configuration_may_take_the_place_of_a_proposal(self) -> None:
+        """As when a replay finds that another one was recorded."""
+        searcher, space = self.make(), Space.of(self.spec())
+        for number in range(self.num_trials):
+            assert searcher.suggest(number) is not None
+            other = draw(space, 9, number)
+            searcher.adopt(number, other)
+            told(searcher, number, other, by_number(number))
+
+    def test_parameters_may_change_on_the_way(self) -> None:
+        searcher, space = self.make(), Space.of(self.spec())
+        for number in range(self.num_trials):
+            params = searcher.suggest(number)
+            assert params is not None
+            assert space.contains(params)
+            report(searcher, number, 1)
+            later, best = draw(space, 8, number), draw(space, 9, number)
+            again = {"loss": 1.0, "cost": 1.0}
+            searcher.observe(Measurement(study="s", trial=number, generation=1, step=1, metrics=again, recorded_at=0.0))
+            searcher.complete(
+                completed(number, later, by_number(number), generation=2, value_generation=1, value_params=best)
+            )
 
 
 class ExhaustibleSearcherConformance(SearcherConformance):
     """For searchers of finite spaces: the whole space once, then None."""
 
     parameters = FINITE
+    conditional = FINITE_CONDITIONAL
+    learns = False
+
+    def _square(self) -> dict[str, Any]:
+        return {name: {**parameter, "step": 0.01} for name, parameter in SQUARE.items()}
 
     def test_proposes_the_whole_space_without_duplicates_and_then_none(self) -> None:
         searcher = self.make()
-        total = space.size(self.spec().parameters)
+        total = Space.of(self.spec()).size()
         assert total == 300
         proposals = self.drive(searcher, total + 1)
         assert len({typed(params) for params in proposals}) == len(proposals) == total
@@ -141,28 +180,8 @@ class ExhaustibleSearcherConformance(SearcherConformance):
         self.drive(searcher, 301)
         assert [searcher.suggest(number) for number in (300, 301, 302)] == [None, None, None]
 
-
-def typed(params: Params) -> tuple[tuple[str, str], ...]:
-    return tuple((name, repr(value)) for name, value in sorted(params.items()))
-
-
-def report(searcher: Searcher, number: int, step: int) -> None:
-    loss = (number * 7 % 11) / step
-    searcher.observe(Measurement(study="conformance", trial=number, step=step, metrics={"loss": loss}, recorded_at=0.0))
-
-
-def end(searcher: Searcher, number: int, params: Params, *, kind: int) -> None:
-    value = number * 7 % 11 / 2
-    common: dict[str, Any] = {"study": "conformance", "number": number, "params": params, "created_at": 0.0}
-    match kind:
-        case 0:
-            trial = Trial(state=TrialState.COMPLETED, step=2, value=value, value_step=2, **common)
-        case 1:
-            trial = Trial(state=TrialState.STOPPED, step=2, value=value, value_step=2, **common)
-        case 2:
-            trial = Trial(
-                state=TrialState.FAILED, step=2, value=value, value_step=2, cause=FailureCause.ERROR, **common
-            )
-        case _:
-            trial = Trial(state=TrialState.FAILED, cause=FailureCause.NO_METRIC, **common)
-    searcher.complete(trial)
+    def test_what_was_adopted_is_not_proposed_again(self) -> None:
+        space = Space.of(self.spec())
+        initial = [draw(space, 1, k) for k in range(3)]
+        proposals = self.drive(self.make(initial=initial), 301)
+        assert len({typed(params) for params in proposals}) == len(proposals) == 300

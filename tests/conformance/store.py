@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conformance.store_events import EventConformance
+from conformance.store_history import HistoryConformance
 from conformance.store_rows import RowConformance
 from conformance.store_studies import StudyConformance
 from conformance.store_values import spec
@@ -12,7 +13,7 @@ from hpo.protocols import Store
 from hpo.trial import Lease
 
 
-class StoreConformance(StudyConformance, RowConformance, EventConformance):
+class StoreConformance(StudyConformance, RowConformance, HistoryConformance, EventConformance):
     """Subclasses give `store`, and `peer`: another store on the same database, as in another process."""
 
     @pytest.fixture

@@ -206,6 +206,8 @@ class StudyConformance:
             lambda: store.measurements(name),
             lambda: store.decisions(name),
             lambda: store.checkpoints(name),
+            lambda: store.inheritances(name),
+            lambda: store.history(name),
             lambda: store.events(name),
             lambda: store.counts(name),
         ]

@@ -13,6 +13,7 @@ from hpo.trial import (
     Checkpoint,
     Decision,
     Event,
+    Inheritance,
     Measurement,
     Trial,
 )
@@ -57,6 +58,12 @@ def decision(step: int, trial: int = 0, **changes: Any) -> Decision:
 def checkpoint(step: int, trial: int = 0, **changes: Any) -> Checkpoint:
     values = {"study": "s", "trial": trial, "step": step, "path": f"/c/{trial}/{step}", "size_bytes": 7}
     return Checkpoint(**(values | {"recorded_at": 200.0 + step} | changes))
+
+
+def inheritance(step: int, trial: int = 0, **changes: Any) -> Inheritance:
+    values = {"study": "s", "trial": trial, "generation": 1, "donor": trial + 1, "donor_generation": 0, "step": step}
+    rest = {"params": {"lr": 0.2}, "path": f"/c/{trial + 1}/{step}", "recorded_at": 200.0 + step}
+    return Inheritance(**(values | rest | changes))
 
 
 def event(kind: str = "trial.reported", **changes: Any) -> Event:

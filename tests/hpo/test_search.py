@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import pytest
 from conformance.searcher import ExhaustibleSearcherConformance, SearcherConformance, end
 
-from hpo import space
 from hpo.search.grid import GridSearcher
+from hpo.space import Space
 from hpo.trial import Measurement, Trial, TrialState
 
 
@@ -102,5 +102,5 @@ def test_optuna_takes_the_edges_of_the_space(sampler: str) -> None:
     for number in range(6):
         params = searcher.suggest(number)
         assert params is not None
-        assert space.contains(suite.spec().parameters, params), params
+        assert Space.of(suite.spec()).contains(params), params
         end(searcher, number, params, kind=0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hpo import specfile
-from hpo.simulate import SimulatedTrial, simulate
+from hpo.simulate import Conditions, SimulatedCluster, SimulatedTrial, simulate
 from hpo.spec import StudySpec
 from hpo.trial import FailureCause, Metrics, Params, TrialState
 
@@ -114,13 +114,41 @@ def test_concurrency_limits_the_workers_and_constants_reach_the_evaluation() -> 
         ({"loss": math.inf}, FailureCause.NON_FINITE),
     ],
 )
-def test_a_report_without_a_usable_metric_fails_the_trial(metrics: Metrics, cause: FailureCause) -> None:
-    trials = simulate(
-        spec(search={"algorithm": "optuna"}, scheduler={"algorithm": "asha"}), lambda *_: (metrics, 1.0), 3
+def test_a_report_without_a_usable_metric_fails_the_trial_and_soon_the_study(
+    metrics: Metrics, cause: FailureCause
+) -> None:
+    study = spec(search={"algorithm": "optuna"}, scheduler={"algorithm": "asha"})
+    cluster = SimulatedCluster(study, lambda *_: (metrics, 1.0), 3)
+    cluster.run()
+    ended = [t.trial for t in cluster.trials() if t.trial.state.is_final]
+    assert {(trial.state, trial.cause) for trial in ended} == {(TrialState.FAILED, cause)}
+    assert all(trial.message for trial in ended)
+    assert len(ended) == (1 if cause is FailureCause.NO_METRIC else 3), "as on a cluster, the rest would fail as well"
+    assert cluster.ledger.progress.error is not None
+
+
+def test_the_conditions_of_a_cluster_lengthen_a_study_and_lose_no_step() -> None:
+    perfect = SimulatedCluster(spec(), bowl, 2, seed=1)
+    hard = SimulatedCluster(
+        spec(retry={"lost_workers": 50}),
+        bowl,
+        2,
+        seed=1,
+        conditions=Conditions(duration_sigma=0.2, straggler_rate=0.1, loss_rate=0.2, restart_seconds=3.0),
     )
-    assert len(trials) == 20
-    assert {(t.trial.state, t.trial.cause) for t in trials} == {(TrialState.FAILED, cause)}
-    assert all(t.trial.message for t in trials)
+    for cluster in (perfect, hard):
+        cluster.run()
+        assert num_steps(cluster.trials()) == 60
+    assert perfect.now == 30.0
+    assert hard.now > 45.0
+    assert perfect.busy_seconds == 60.0
+    assert hard.busy_seconds > 60.0
+
+
+def test_a_trial_whose_group_is_lost_too_often_fails_as_preempted() -> None:
+    trials = simulate(spec(retry={"lost_workers": 1}), bowl, 2, conditions=Conditions(loss_rate=0.5), seed=3)
+    causes = {t.trial.cause for t in trials if t.trial.state is TrialState.FAILED}
+    assert causes == {FailureCause.PREEMPTED}
 
 
 def test_no_workers_are_refused() -> None:

@@ -7,10 +7,12 @@ import math
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from hpo import specfile
+from hpo.algorithms import SCHEDULES, SEARCHES
 from hpo.errors import InvalidSpecError, Problem
-from hpo.spec import FloatParameter, Objective
+from hpo.spec import FloatParameter, Objective, RaySchedule, SchedulerSpec, SearchSpec, StudySpec
 
 GOOD: dict[str, Any] = {
     "name": "good",
@@ -48,6 +50,8 @@ def problems(data: Any) -> tuple[Problem, ...]:
 
 FLOAT = {"type": "float", "low": 0.0, "high": 1.0}
 INT = {"type": "int", "low": 0, "high": 10}
+
+OBJECTIVE: dict[str, Any] = {"metric": "perplexity", "direction": "minimize"}
 
 BROKEN: list[tuple[str, Any, str, str, str]] = [
     # set this, to this -> pointer, part of the detail (value and rule), part of the hint
@@ -122,23 +126,66 @@ BROKEN: list[tuple[str, Any, str, str, str]] = [
     ("seed", 2**63, "/seed", "9223372036854775808: input", "lower it past"),
     ("labels", {"a": 1}, "/labels/a", "1: input should be a valid string", "text in quotes"),
     ("fixed", {"lr": 1.0}, "/fixed/lr", "'lr' is under [fixed] and under [parameters]", "drop one of them"),
+    ("fixed", {"lr": 1.0, "cell": "gru"}, "/fixed/lr /fixed/cell", "under [parameters]", "drop one of them"),
+    ("fixed", {"float": None}, "/fixed/float", "None is neither text", "give one of these"),
+    ("labels", {"int": 1}, "/labels/int", "1: input should be a valid string", "text in quotes"),
     ("fixed", {"a": None}, "/fixed/a", "None is neither text", "give one of these"),
+    # several objectives
+    ("objective", [], "/objective", "at least 1", "add what is missing"),
+    ("objective", [OBJECTIVE, OBJECTIVE | {"direction": "up"}], "/objective/1/direction", "'up' is not", "one of"),
+    ("objective", [OBJECTIVE | {"goal": "a"}], "/objective/0/goal", "'a': input should", "give a number"),
+    ("objective", [OBJECTIVE, {"metric": "entropy"}], "/objective/1/direction", "missing", "add direction"),
+    ("objective", [OBJECTIVE | {"gaol": 1}], "/objective/0/gaol", "no key here", "did you mean 'goal'?"),
+    ("objective", [OBJECTIVE, OBJECTIVE], "/objective/1/metric", "'perplexity' is an objective already", "drop one"),
+    ("objective", [OBJECTIVE, OBJECTIVE | {"metric": "zzz"}], "/objective/1/metric", "is 'zzz', but", "choose one"),
+    ("objective", [OBJECTIVE | {"metric": "zzz"}], "/objective/0/metric", "is 'zzz', but", "choose one"),
+    ("objective", [OBJECTIVE] * 9, "/objective", "at most 8", "leave some out"),
+    ("objective", "perplexity", "/objective", "'perplexity': input should", "give a table"),
+    ("objectives", OBJECTIVE, "/objectives", "no key here", "did you mean 'objective'?"),
+    # past studies and parameters that may change
+    ("warm_start", ["Bad Name"], "/warm_start/0", "'Bad Name' is no study name", "hpo ls"),
+    ("warm_start", ["a", "b", "a"], "/warm_start/2", "'a' stands twice", "drop one"),
+    ("warm_start", ["good"], "/warm_start/0", "'good' is this study itself", "drop it"),
+    ("warm_start", "a", "/warm_start", "'a': input should", "give a list"),
+    ("parameters/width/mutable", True, "/parameters/width/mutable", "headlines can't change it", "lr may change"),
+    ("parameters/lr/mutable", "often", "/parameters/lr/mutable", "'often'", "true or false"),
     # searcher and scheduler
     ("search/algorithm", "rnadom", "/search/algorithm", "'rnadom' is not known", "did you mean 'random'?"),
-    ("search/algorithm", "zzz", "/search/algorithm", "'zzz' is not known", "one of 'random'"),
-    ("search/sampler", "tpe", "/search/sampler", "only algorithm = \"optuna\"", "choose optuna"),
-    ("search/startup_trials", 3, "/search/startup_trials", "startup_trials is 3, but only", "choose optuna"),
+    ("search/algorithm", "zzz", "/search/algorithm", "'zzz' is not known", "one of random, grid, sobol, optuna"),
+    ("search/algorithm", 5, "/search/algorithm", "5 is not known", "one of random"),
+    ("search/algorithm", "ray:PB2", "/search/algorithm", "'ray:PB2' is not known", "one of random"),
+    ("search", "optuna", "/search", "'optuna' is no table of keys", 'algorithm = "random" in [search]'),
+    ("search/sampler", "tpe", "/search/sampler", "no key of algorithm 'random'", 'algorithm = "optuna"'),
+    ("search/sampler", "tpe", "/search/sampler", "'sampler' is", "only optuna, hyperopt take it: drop it"),
+    ("search/startup_trials", 3, "/search/startup_trials", "'startup_trials' is", "only optuna, hyperopt take it"),
     ("search", {"algorithm": "optuna", "sampler": "tpee"}, "/search/sampler", "'tpee'", "did you mean 'tpe'?"),
-    ("scheduler/algorithm", "hyper", "/scheduler/algorithm", "'hyper' is not known", "one of 'fifo'"),
-    ("scheduler/grace_steps", 3, "/scheduler/grace_steps", "algorithm is 'fifo'", "set algorithm"),
-    (
-        "scheduler", {"algorithm": "asha", "grace_steps": 10},
-        "/scheduler/grace_steps", "at most 9 steps", "raise steps_per_trial",
-    ),
+    ("search", {"algorithm": "hyperopt", "sampler": "gp"}, "/search/sampler", "'gp'", "one of 'tpe' or 'anneal'"),
+    ("search", {"algorithm": "optuna", "smapler": "tpe"}, "/search/smapler", "'optuna'", "did you mean 'sampler'?"),
+    ("search", {"algorithm": "optuna", "zzz": 1}, "/search/zzz", "'zzz' is", "known keys of optuna: algorithm, sampl"),
+    ("search", {"algorithm": "optuna", "startup_trials": 0}, "/search/startup_trials", "0: input", "raise it to 1"),
+    ("search", {"algorithm": "optuna", "optuna": 1}, "/search/optuna", "'optuna' is no key", "known keys of optuna"),
+    ("scheduler/algorithm", "hyper", "/scheduler/algorithm", "'hyper' is not known", "'hyperband'?"),
+    ("scheduler/algorithm", "zzz", "/scheduler/algorithm", "'zzz' is not known", "median, pbt, ray:NAME"),
+    ("scheduler/algorithm", "ray", "/scheduler/algorithm", "'ray' names no scheduler of Ray Tune", "ray:PB2"),
+    ("scheduler/algorithm", "ray:a b", "/scheduler/algorithm", "'ray:a b' names no scheduler", "ray:PB2"),
+    ("scheduler", None, "/scheduler", "None is no table of keys", 'algorithm = "fifo"'),
+    ("scheduler/grace_steps", 3, "/scheduler/grace_steps", "algorithm 'fifo'", "only asha, hyperband, median take it"),
+    ("scheduler/grace_steps", 3, "/scheduler/grace_steps", "no key", 'drop it, or set algorithm = "asha"'),
+    ("scheduler/population", 3, "/scheduler/population", "'fifo'", 'only pbt takes it: drop it, or set algorithm = "p'),
+    ("scheduler/grace_step", 3, "/scheduler/grace_step", "'fifo'", "did you mean 'grace_steps'? Only asha, hyperband"),
+    ("scheduler", {"algorithm": "ray:PB2", "optoins": {}}, "/scheduler/optoins", "'ray:NAME'", "mean 'options'?"),
+    ("scheduler/options", {}, "/scheduler/options", "'fifo'", 'only ray:NAME takes it: drop it, or set algorithm'),
     (
         "scheduler", {"algorithm": "asha", "reduction_factor": 1},
         "/scheduler/reduction_factor", "1: input", "raise it to 2",
     ),
+    (
+        "scheduler", {"algorithm": "asha", "variant": "promote"},
+        "/scheduler/variant", "'promote' is not known", "did you mean 'promotion'?",
+    ),
+    ("scheduler", {"algorithm": "pbt", "quantile": 0.6}, "/scheduler/quantile", "0.6: input", "lower it to 0.5"),
+    ("scheduler", {"algorithm": "pbt", "factors": []}, "/scheduler/factors", "at least 1", "add what is missing"),
+    ("scheduler", {"algorithm": "pbt", "factors": ["a"]}, "/scheduler/factors/0", "'a': input", "give a number"),
 ]  # fmt: skip
 
 
@@ -150,7 +197,7 @@ def test_every_rule_names_the_field_the_value_and_the_remedy(
 ) -> None:
     data = changed(path, value) if path != "parameters/a~b/c" else with_odd_name()
     found = problems(data)
-    assert [problem.pointer for problem in found] == [pointer], found
+    assert [problem.pointer for problem in found] == pointer.split(" "), found
     assert detail in found[0].detail
     assert hint in found[0].hint
     assert found[0].hint
@@ -221,3 +268,43 @@ def test_objectives_compare_in_their_direction(direction: Any, a: float, b: floa
     assert objective.reached(1.5)
     assert not objective.reached(b)
     assert not Objective(metric="m", direction=direction).reached(a)
+
+
+def test_the_names_of_the_algorithms_and_their_tables_agree() -> None:
+    for tables, union in ((SEARCHES, SearchSpec), (SCHEDULES, SchedulerSpec)):
+        adapter: TypeAdapter[Any] = TypeAdapter(union)
+        for name, table in tables.items():
+            assert type(adapter.validate_python({"algorithm": "ray:PB2" if name == "ray" else name})) is table
+
+
+def test_a_scheduler_of_ray_keeps_its_name_and_its_options() -> None:
+    spec = specfile.parse(changed("scheduler", {"algorithm": "ray:PB2", "options": {"quantile_fraction": 0.5}}))
+    assert spec.scheduler == RaySchedule(algorithm="ray:PB2", options={"quantile_fraction": 0.5})
+
+
+def test_slashes_and_tildes_in_keys_are_escaped_where_one_of_our_own_rules_complains() -> None:
+    data = changed("parameters/a~1b", {"type": "bool"})
+    data["parameters"]["c/d"] = {"type": "bool"}
+    data["fixed"] = {"c/d": 1, "a~1b": 1}
+    assert {problem.pointer for problem in problems(data)} == {"/fixed/c~1d", "/fixed/a~01b"}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_one_objective_or_several(several: bool) -> None:
+    second = {"metric": "entropy", "direction": "maximize", "goal": 2.0}
+    spec = specfile.parse(changed("objective", [OBJECTIVE, second] if several else OBJECTIVE))
+    assert spec.objective == spec.objectives[0] == Objective(metric="perplexity", direction="minimize")
+    assert [objective.metric for objective in spec.objectives] == ["perplexity", "entropy"][: 1 + several]
+    assert specfile.to_data(spec)["objective"] == ([OBJECTIVE, second] if several else OBJECTIVE)
+    assert specfile.parse(specfile.to_data(spec)) == spec
+
+
+def test_a_list_of_one_objective_is_that_objective() -> None:
+    assert specfile.parse(changed("objective", [OBJECTIVE])) == specfile.parse(changed("objective", OBJECTIVE))
+
+
+def test_the_schema_offers_one_objective_or_several() -> None:
+    schema = StudySpec.model_json_schema()
+    offered = schema["properties"]["objective"]["anyOf"]
+    assert {each.get("type", each.get("$ref")) for each in offered} == {"array", "#/$defs/Objective"}
+    assert "objective" in schema["required"]

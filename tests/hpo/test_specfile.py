@@ -52,6 +52,58 @@ def test_toml_yaml_and_json_are_one_shape(tmp_path: Path, name: str, text: str) 
     assert specfile.parse(specfile.read_file(path)) == specfile.parse(DATA)
 
 
+MORE_TOML = """
+initial = [{ lr = 0.01, sgd = false }]
+warm_start = ["last-week"]
+[parameters.sgd]
+type = "bool"
+[parameters.momentum]
+type = "int"
+low = 0
+high = 9
+mutable = true
+when = { sgd = true }
+[[objective]]
+metric = "loss"
+direction = "minimize"
+[[objective]]
+metric = "seconds"
+direction = "minimize"
+[[forbidden]]
+sgd = true
+momentum = [0, 1]
+"""
+MORE_YAML = """
+initial: [{lr: 0.01, sgd: false}]
+warm_start: [last-week]
+objective:
+  - {metric: loss, direction: minimize}
+  - {metric: seconds, direction: minimize}
+forbidden:
+  - {sgd: true, momentum: [0, 1]}
+"""
+
+
+def test_lists_of_tables_are_one_shape_in_toml_and_yaml(tmp_path: Path) -> None:
+    one, other = tmp_path / "a.toml", tmp_path / "a.yaml"
+    before, after = TOML.split("[objective]")
+    lists, tables = MORE_TOML.split("[parameters.sgd]")
+    budget = after[after.index("[budget]") :]
+    one.write_text(f"{lists}{before}[parameters.sgd]{tables}{budget}", encoding="utf-8")
+    searched = "  sgd: {type: bool}\n  momentum: {type: int, low: 0, high: 9, mutable: true, when: {sgd: [true]}}\n"
+    rest = YAML.replace("objective: {metric: loss, direction: minimize}\n", searched)
+    other.write_text(rest + MORE_YAML, encoding="utf-8")
+    spec = specfile.parse(specfile.read_file(one))
+    assert specfile.parse(specfile.read_file(other)) == spec
+    assert [objective.metric for objective in spec.objectives] == ["loss", "seconds"]
+    assert spec.parameters["momentum"].when == {"sgd": (True,)}
+    assert spec.parameters["momentum"].mutable
+    assert spec.forbidden == ({"sgd": (True,), "momentum": (0, 1)},)
+    assert spec.initial == ({"lr": 0.01, "sgd": False},)
+    assert spec.warm_start == ("last-week",)
+    assert specfile.parse(json.loads(json.dumps(specfile.to_data(spec)))) == spec
+
+
 @pytest.mark.parametrize("form", ["choices: [1e-3, 1.5E+2, 2.5e-3]", "choices: [0.001, 150.0, 0.0025]"])
 def test_numbers_in_yaml_choices_are_numbers_however_they_are_written(tmp_path: Path, form: str) -> None:
     path = tmp_path / "a.yaml"

@@ -1,25 +1,31 @@
-"""What only a store on a database can do: migrate, be opened by many, refuse a newer schema, and keep a secret."""
+"""What only a store on a database can do: migrate, be opened by many, refuse a newer schema, write all or nothing."""
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
-import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from threading import Barrier
+from typing import Any
 
 import pytest
-from conformance.store_values import event, measurement, spec, trial
-from sqlalchemy import Connection, inspect, text
+from conformance.store_database import connected, table_names
+from conformance.store_first_schema import OLD_ROWS, OLD_TABLES
+from conformance.store_values import checkpoint, decision, event, inheritance, measurement, spec, trial
+from sqlalchemy import Engine, text
+from sqlalchemy import event as hooks
 
 from hpo.errors import StoreError
 from hpo.store import migrations, open_store
-from hpo.store.database import Database
-from hpo.store.sql import SqlStore
-from hpo.trial import StudyState
+from hpo.trial import Action, Row, StudyState, TrialState
 
-TABLES = {"studies", "leases", "trials", "measurements", "decisions", "checkpoints", "events"}
+TABLES = {"studies", "leases", "trials", "measurements", "decisions", "checkpoints", "inheritances", "events"}
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -31,29 +37,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return found
 
 
-@contextmanager
-def connected(url: str) -> Iterator[Connection]:
-    database = Database(url)
-    with closing(database), database.writing() as connection:
-        yield connection
-
-
-def tables(url: str) -> set[str]:
-    with connected(url) as connection:
-        return set(inspect(connection).get_table_names()) - {"alembic_version"}
-
-
 # -- migrations -------------------------------------------------------------------------------------------
 def test_the_migrated_schema_is_the_one_of_the_tables(url: str) -> None:
     migrations.upgrade(url)
     assert migrations.check(url) == []
-    assert tables(url) == TABLES
+    assert table_names(url) == TABLES
 
 
 def test_the_schema_goes_up_down_and_up_again(url: str) -> None:
     migrations.upgrade(url)
     migrations.downgrade(url)
-    assert tables(url) == set()
+    assert table_names(url) == set()
     assert migrations.check(url) != []
     migrations.upgrade(url)
     migrations.upgrade(url)
@@ -84,7 +78,7 @@ def test_a_newer_schema_is_refused_with_both_revisions(url: str) -> None:
         for use in (store.ping, lambda: open_store(url), lambda: migrations.downgrade(url)):
             with pytest.raises(StoreError, match=rf"schema 9999, .* up to {migrations.head()}; upgrade hpo"):
                 use()
-        assert tables(url) == TABLES
+        assert table_names(url) == TABLES
 
 
 def test_a_schema_that_is_gone_is_missed_by_ping(url: str) -> None:
@@ -114,6 +108,103 @@ def test_processes_may_open_a_fresh_database_at_once(url: str) -> None:
     assert migrations.check(url) == []
 
 
+# -- rows of the first schema -----------------------------------------------------------------------------
+@pytest.fixture
+def old_url(url: str) -> str:
+    """A database that the first version left behind."""
+    migrations.upgrade(url, "0001")
+    with connected(url) as connection:
+        for statement in OLD_ROWS:
+            connection.exec_driver_sql(statement)
+    return url
+
+
+def old_rows(url: str) -> dict[str, list[Any]]:
+    with connected(url) as connection:
+        return {
+            table: sorted(connection.execute(text(f"SELECT * FROM {table}")).all(), key=repr) for table in OLD_TABLES
+        }
+
+
+def test_the_first_schema_is_not_ready_and_is_brought_up_to_date_when_it_is_opened(old_url: str) -> None:
+    assert table_names(old_url) == set(OLD_TABLES)
+    assert migrations.check(old_url) != []
+    with closing(open_store(old_url)) as store:
+        store.ping()
+    assert migrations.check(old_url) == []
+
+
+def test_rows_of_the_first_schema_are_kept(old_url: str) -> None:
+    of = {"study": "old", "trial": 0}
+    history = [
+        event("study.created", study="old", recorded_at=1770000000.0, id=1),
+        event("study.running", study="old", recorded_at=1770000001.0, id=2),
+        event("trial.created", **of, recorded_at=2.0, id=3),
+        measurement(1, **of, metrics={"loss": 0.5}, recorded_at=3.0),
+        decision(1, **of, reason="no rung", recorded_at=3.0),
+        checkpoint(1, **of, recorded_at=3.0),
+        measurement(2, **of, metrics={"loss": 0.75, "odd": math.inf}, recorded_at=4.0),
+        decision(2, **of, action=Action.STOP, reason="rung 2", rung=2, cutoff=0.625, recorded_at=4.0),
+        event("trial.stopped", **of, data={"message": "满"}, recorded_at=4.0, id=9),
+    ]
+    with closing(open_store(old_url)) as store:
+        study = store.study("old")
+        assert (study.state, study.version, study.created_at, study.started_at) == ("running", 2, 1.77e9, 1.77e9 + 1)
+        assert study.spec.parameters.keys() == {"lr"}
+        best = {"step": 2, "value": 0.5, "value_step": 1, "value_generation": 0}
+        times = {"created_at": 2.0, "started_at": 3.0, "ended_at": 4.0}
+        stopped = trial(0, study="old", params={"lr": 0.25}, state=TrialState.STOPPED, message="满", **best, **times)
+        waiting = trial(1, study="old", params={"lr": 0.5}, created_at=5.0)
+        assert store.trials("old").items == [stopped, waiting]
+        assert store.history("old") == list(enumerate(history, start=1))
+        assert list(store.inheritances("old")) == []
+        assert store.counts("old").steps == 2
+
+
+def test_a_study_of_the_first_schema_goes_on(old_url: str) -> None:
+    later = trial(0, study="old", generation=1, value=0.25, value_step=3, value_generation=0, value_params={"lr": 1})
+    tree = inheritance(2, study="old")
+    with closing(open_store(old_url)) as store:
+        lease = store.claim("old", holder="driver-2", lease_seconds=60)
+        assert lease.token > 1
+        store.write(lease, [later, tree, measurement(1, study="old"), measurement(3, study="old")])
+        assert store.trial("old", 0) == replace(later, created_at=2.0)
+        assert [number for number, _ in store.history("old", after=9)] == [10, 12]
+        assert store.counts("old").steps == 3
+
+
+def test_the_way_down_to_the_first_schema_keeps_its_rows_and_the_way_up_too(old_url: str) -> None:
+    before = old_rows(old_url)
+    with closing(open_store(old_url)) as store:
+        waiting = store.trial("old", 1)
+        lease = store.claim("old", holder="driver-1", lease_seconds=0)
+        store.write(lease, [replace(waiting, value_generation=3, value_params={"lr": 1}), inheritance(1, study="old")])
+    migrations.downgrade(old_url, "0001")
+    assert table_names(old_url) == set(OLD_TABLES)
+    after = old_rows(old_url)
+    for table in OLD_TABLES:
+        if table not in ("studies", "leases"):  # their counters went on
+            assert after[table] == before[table], table
+    with closing(open_store(old_url)) as store:
+        assert migrations.check(old_url) == []
+        assert store.trial("old", 0).value_generation == 0
+        assert store.trial("old", 1) == waiting
+        assert list(store.inheritances("old")) == []
+        assert len(store.history("old")) == 9
+
+
+def test_many_may_open_a_database_of_the_first_schema_at_once(old_url: str) -> None:
+    def open_it(_: int) -> int:
+        barrier.wait()
+        with closing(open_store(old_url)) as store:
+            return len(store.trials("old").items)
+
+    barrier = Barrier(4)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(open_it, range(4))) == [2] * 4
+    assert migrations.check(old_url) == []
+
+
 # -- all or nothing ---------------------------------------------------------------------------------------
 def test_a_write_that_the_database_breaks_off_leaves_nothing(url: str) -> None:
     with closing(open_store(url)) as store:
@@ -128,9 +219,13 @@ def test_a_write_that_the_database_breaks_off_leaves_nothing(url: str) -> None:
 
 
 def test_to_delete_a_study_leaves_no_row_behind(url: str) -> None:
+    rows = [trial(0), measurement(1), decision(1), checkpoint(1), inheritance(1), event()]
     with closing(open_store(url)) as store:
         store.create_study(spec())
-        store.write(store.claim("s", holder="h", lease_seconds=60), [trial(0), measurement(1), event()])
+        store.write(store.claim("s", holder="h", lease_seconds=60), rows)
+        with connected(url) as connection:
+            for table in TABLES:
+                assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() > 0, table
         store.set_study_state("s", StudyState.FAILED)
         store.delete_study("s")
     with connected(url) as connection:
@@ -138,89 +233,42 @@ def test_to_delete_a_study_leaves_no_row_behind(url: str) -> None:
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0, table
 
 
-# -- SQLite -----------------------------------------------------------------------------------------------
-def test_sqlite_writes_ahead_and_guards_its_references(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/hpo.db"
-    open_store(url).close()
-    with connected(url) as connection:
-        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("journal_mode", "foreign_keys")]
-        assert found == ["wal", 1]
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 1
-        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 30_000
+# -- one page, several statements -------------------------------------------------------------------------
+@contextmanager
+def after_each_statement(action: Callable[[], None]) -> Iterator[None]:
+    """Call `action` after each statement within, but not after its own."""
+    at_work = False
+
+    def hook(*_: object) -> None:
+        nonlocal at_work
+        if not at_work:
+            at_work = True
+            action()
+            at_work = False
+
+    hooks.listen(Engine, "after_cursor_execute", hook)
+    try:
+        yield
+    finally:
+        hooks.remove(Engine, "after_cursor_execute", hook)
 
 
-def test_a_locked_file_is_a_store_error(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/hpo.db"
-    with closing(SqlStore(url, busy_seconds=0.01)) as store:
-        with connected(url), pytest.raises(StoreError, match="locked"):
-            store.create_study(spec())
-        assert store.studies().items == []
+def test_what_is_written_while_a_page_of_history_is_read_comes_once(url: str) -> None:
+    steps = count(1)
+
+    def batch() -> list[Row]:
+        step = next(steps)
+        return [event(), inheritance(step), checkpoint(step), decision(step), measurement(step)]
+
+    with closing(open_store(url)) as store, closing(open_store(url)) as peer:
         store.create_study(spec())
-
-
-def test_readers_go_on_while_one_writes(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/hpo.db"
-    with closing(SqlStore(url, busy_seconds=0.01)) as store:
-        store.create_study(spec())
-        with connected(url):
-            assert store.study("s").name == "s"
-            store.ping()
-
-
-def test_a_file_that_is_no_database_is_a_store_error(tmp_path: Path) -> None:
-    path = tmp_path / "hpo.db"
-    path.write_text("not a database, but long enough to be taken for one" * 100)
-    with pytest.raises(StoreError, match="not a database"):
-        open_store(f"sqlite:///{path}")
-
-
-def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="folder"):
-        open_store(f"sqlite:///{tmp_path}/file/hpo.db")
-
-
-# -- addresses and secrets --------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "hpo.db",
-        "mysql://u:hunter2@h/d",
-        "sqlite://",
-        "sqlite:///:memory:",
-        "memory:",
-        "postgresql://u:hunter2@h:x/d",
-    ],
-)
-def test_an_address_of_another_form_is_refused(url: str) -> None:
-    with pytest.raises(StoreError, match=r"sqlite:///path/to/hpo\.db") as caught:
-        open_store(url)
-    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "postgresql://me:hunter2@127.0.0.1:1/hpo",
-        "postgres://me:hunter2@127.0.0.1:1/hpo",
-        "postgresql+psycopg://me:hunter2@127.0.0.1:1/hpo",
-        "postgresql://me:hunter2@hunter2@127.0.0.1:1/hpo",
-        "postgresql://me:hunter2/hunter2@127.0.0.1:1/hpo",
-        "postgresql://127.0.0.1:1/hunter2@127.0.0.1:1/hpo",
-        "postgresql://me@127.0.0.1:1/hpo?password=hunter2",
-        "postgresql://me:hunter2@127.0.0.1:1/hpo?no_such_option=1",
-        "postgresql://me:h%75nter2@127.0.0.1:1/hpo",
-    ],
-)
-def test_no_error_shows_a_password(url: str) -> None:
-    with pytest.raises(StoreError, match="HPO_DATABASE_URL") as caught:
-        open_store(url)
-    shown = "".join(traceback.format_exception(caught.value))
-    assert "hunter2" not in shown
-    assert "h%75nter2" not in shown
-
-
-def test_an_error_names_the_database() -> None:
-    with pytest.raises(StoreError, match=r"postgresql://127\.0\.0\.1:1/hpo can't be used: .*; check that"):
-        open_store("postgresql://me:hunter2@127.0.0.1:1/hpo")
+        lease = store.claim("s", holder="h", lease_seconds=60)
+        seen: list[tuple[int, Row]] = []
+        for _ in range(3):
+            written = next(steps)
+            with after_each_statement(lambda: peer.write(lease, batch())):
+                seen += store.history("s", after=seen[-1][0] if seen else 0)
+            assert next(steps) > written + 5  # it was written while the page was read
+        seen += store.history("s", after=seen[-1][0])
+        assert seen == store.history("s")
+        assert [number for number, _ in seen] == list(range(1, len(seen) + 1))

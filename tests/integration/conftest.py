@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from cluster import local
+from hpo.replay import history
 from hpo.specfile import parse
 from hpo.store import open_store
-from hpo.trial import Checkpoint, Decision, Measurement, Study, Trial
+from hpo.trial import Checkpoint, Decision, Inheritance, Measurement, Row, Study, Trial
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINABLES = Path(__file__).parent / "trainables"
@@ -50,6 +51,8 @@ class Finished:
     measurements: list[Measurement] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    inheritances: list[Inheritance] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
 
 
 class Runner:
@@ -76,6 +79,10 @@ class Runner:
         store = open_store(self.url)
         store.create_study(spec)
         store.close()
+        return self.drive(spec.name)
+
+    def drive(self, name: str = "probe") -> subprocess.Popen[str]:
+        """A driver for a study that is in the store; it waits for the lease of one that was killed."""
         environment = {
             **os.environ,
             **local.environment(self.head),
@@ -85,7 +92,7 @@ class Runner:
             "RAY_AIR_NEW_OUTPUT": "0",
         }
         return subprocess.Popen(
-            [sys.executable, "-m", "hpo.driver", spec.name],
+            [sys.executable, "-m", "hpo.driver", name, "--lease-seconds", "3", "--wait", "20"],
             env=environment,
             cwd=self.folder,
             stdout=subprocess.PIPE,
@@ -104,6 +111,8 @@ class Runner:
                 measurements=list(store.measurements(name, page_size=1000).items),
                 decisions=list(store.decisions(name, page_size=1000).items),
                 checkpoints=list(store.checkpoints(name)),
+                inheritances=list(store.inheritances(name)),
+                history=list(history(store, name)),
             )
         finally:
             store.close()

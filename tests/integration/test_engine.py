@@ -110,7 +110,7 @@ def test_failures_have_their_causes_and_leave_the_other_trials_alone(runner):
         "silent": FailureCause.NO_METRIC,
         "fine too": None,
     }
-    assert by_kind["raise"].message == "ValueError: the learning rate is too funny (probe.py:37)"
+    assert by_kind["raise"].message == "ValueError: the learning rate is too funny (probe.py:38)"
     assert "steps are integers from 1 that rise" in (by_kind["backwards"].message or "")
     assert by_kind["fine too"].state is TrialState.COMPLETED
 

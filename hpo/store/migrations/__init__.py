@@ -17,25 +17,25 @@ from hpo.store.database import Database
 from hpo.store.tables import metadata
 
 
-def upgrade(url: str) -> None:
-    """Bring the database to the newest schema; several processes may do so at once.
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database up to a revision, the newest by default; several processes may do so at once.
 
     Raises StoreError if its schema is of a newer version than this one, or if it can't be reached.
     """
     database = Database(url)
     try:
-        upgrade_database(database)
+        upgrade_database(database, revision)
     finally:
         database.close()
 
 
-def upgrade_database(database: Database) -> None:
+def upgrade_database(database: Database, revision: str = "head") -> None:
     """As `upgrade`, over a database that is open."""
     with database.migrating() as connection:
-        revision = current(connection)
-        check_known(database, revision)
-        if revision != head():
-            command.upgrade(_config(connection), "head")
+        found = current(connection)
+        check_known(database, found)
+        if found != head():
+            command.upgrade(_config(connection), revision)
 
 
 def downgrade(url: str, revision: str = "base") -> None:

@@ -108,7 +108,8 @@ class Learner:
         return {name: part.state_dict() for name, part in self._parts().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take a `state` back; raises CheckpointError when it is that of other shapes or another method."""
+        """Take a `state` back, but for its rates; raises CheckpointError when it is that of other shapes or another
+        method."""
         parts = self._parts()
         if set(state) != set(parts):
             raise CheckpointError(
@@ -120,6 +121,10 @@ class Learner:
                 part.load_state_dict(state[name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"the checkpoint is of other shapes ({error}); use its own parameters") from error
+        rates = {"optimizer": self.config.lr, "optimizer_adv": self.config.lr_adv, "optimizer_d": self.config.d_lr}
+        for name in rates.keys() & parts.keys():
+            for group in parts[name].param_groups:
+                group["lr"] = rates[name]
 
     def start_from(self, other: Learner) -> None:
         """Take over another learner's generator and the moments of its teacher forcing, as where to go on from."""

@@ -26,9 +26,10 @@ def train(params: Mapping[str, object], trial: TrialContext) -> None:
     """Train a generator on an oracle's texts. A step is an epoch; PaperConfig documents the parameters.
 
     Ends after `trial.max_steps` epochs, or `config.epochs` without; goes on from `trial.resume` exactly as if never
-    interrupted. Metrics: `nll_oracle`, `nll_test`, `entropy` (nats a token; see metrics.Score), `phase` (0 teacher
-    forcing, 1 after `mle_epochs` of a method that goes on otherwise), those of Learner.epoch, and `seconds` (wall
-    clock, with measuring). Minimise `nll_test`: lower temperature lowers `nll_oracle`, and shows nothing.
+    interrupted, or from another trial's checkpoint (`trial.inherit`) with its own rates. Metrics: `nll_oracle`,
+    `nll_test`, `entropy` (nats a token; see metrics.Score), `phase` (0 teacher forcing, 1 after `mle_epochs` of a
+    method that goes on otherwise), those of Learner.epoch, and `seconds` (wall clock, with measuring). Minimise
+    `nll_test`: lower temperature lowers `nll_oracle`, and shows nothing.
 
     Raises ConfigError, DataError or CheckpointError: none goes away by trying again.
     """
@@ -38,8 +39,8 @@ def train(params: Mapping[str, object], trial: TrialContext) -> None:
     torch.set_num_threads(1)
     learner = Learner(config, Corpus.build(config), seed=trial.seed)
     finished = 0
-    if trial.resume:
-        state = load_checkpoint(trial.resume)
+    if source := trial.resume or trial.inherit:
+        state = load_checkpoint(source)
         learner.restore(state["learner"])
         finished = state["epoch"]
     alone = config.method in ("mle", "scheduled_sampling")

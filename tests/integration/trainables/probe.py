@@ -8,7 +8,8 @@ from pathlib import Path
 
 def curve(params, trial):
     """A learning curve that ends at (x - 0.3)^2; steady, so that what ASHA stops is known."""
-    start = json.loads((trial.resume / "step.json").read_text())["step"] if trial.resume else 0
+    source = trial.resume or trial.inherit
+    start = json.loads((source / "step.json").read_text())["step"] if source else 0
     if "pids" in params:
         Path(params["pids"], f"{trial.number}-{trial.rank}-{os.getpid()}").touch()
     for step in range(start + 1, trial.max_steps + 1):

@@ -1,4 +1,4 @@
-"""FIFO and ASHA: the conformance suite, rungs worked by hand, decisions on a trace worked by hand, parity with Ray."""
+"""ASHA, stopping: the conformance suite, rungs and a trace worked by hand, parity with Ray."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import random
 from typing import Any, ClassVar
 
 import pytest
-from conformance.scheduler import SchedulerConformance, ended, report
+from conformance.scheduler import SchedulerConformance, study
+from conformance.scheduler_play import ended, report
 
-from hpo import registry, specfile
+from hpo import registry
 from hpo.protocols import Scheduler
 from hpo.schedule.asha import cutoff, rungs
 from hpo.trial import Action
@@ -16,30 +17,17 @@ from hpo.trial import Action
 STOP, CONTINUE, COMPLETE = Action.STOP, Action.CONTINUE, Action.COMPLETE
 
 
-class TestFifoScheduler(SchedulerConformance):
-    scheduler: ClassVar[dict[str, Any]] = {"algorithm": "fifo"}
-
-    def test_stops_nothing(self) -> None:
-        assert {decision.action for decision in self.drive(self.make())} == {CONTINUE, COMPLETE}
-
-
 class TestAshaScheduler(SchedulerConformance):
     scheduler: ClassVar[dict[str, Any]] = {"algorithm": "asha"}
+    bytes_per_ended_trial = 3 * 10  # a number in each of the rungs 1 and 3, and a little
 
     def test_stops_some(self) -> None:
-        assert STOP in {decision.action for decision in self.drive(self.make())}
+        assert STOP in {decision.action for decision in self.play().decisions}
 
 
 def asha(*, grace: int = 1, factor: int = 2, steps: int = 8, direction: str = "minimize") -> Scheduler:
-    spec: dict[str, Any] = {
-        "name": "asha",
-        "trainable": "tests.nothing:train",
-        "parameters": {"x": {"type": "float", "low": 0, "high": 1}},
-        "objective": {"metric": "score", "direction": direction},
-        "budget": {"trials": 100, "steps_per_trial": steps},
-        "scheduler": {"algorithm": "asha", "grace_steps": grace, "reduction_factor": factor},
-    }
-    return registry.scheduler(specfile.parse(spec))
+    options = {"algorithm": "asha", "grace_steps": grace, "reduction_factor": factor}
+    return registry.scheduler(study(options, steps=steps, direction=direction))
 
 
 @pytest.mark.parametrize(
@@ -136,18 +124,20 @@ def test_the_last_step_counts_at_a_rung_that_was_skipped() -> None:
     assert (decision.action, decision.cutoff) == (STOP, 1.0)
 
 
-def test_trials_that_ended_leave_no_trace_but_their_records() -> None:
-    scheduler = asha()
-    for number in range(50):
-        scheduler.decide(report(number, 1, float(number)))
-        scheduler.complete(ended(number, 1))
-    assert scheduler._passed == {}  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
-@pytest.mark.parametrize(("grace", "factor", "steps"), [(1, 2, 9), (1, 3, 30), (2, 4, 40)])
+@pytest.mark.parametrize(
+    ("grace", "factor", "steps"), [(1, 2, 9), (1, 2, 16), (1, 3, 30), (1, 3, 81), (1, 3, 243), (2, 4, 40), (5, 3, 50)]
+)
 def test_decides_as_rays_asynchronous_hyperband(direction: str, grace: int, factor: int, steps: int) -> None:
-    """Every step reported, in a random order, over 60 trials; Ray's class without a cluster."""
+    """Random traces of 60 trials through Ray's own class, which needs no cluster; its trials are fakes.
+
+    Left out are these defects of Ray 2.60:
+    - rungs by int(log/log), so that max_t has a rung or not by rounding: here that changes no decision, as Ray, too,
+      ends a trial at max_t whatever its value;
+    - brackets drawn from numpy's global generator: one bracket has nothing to draw;
+    - a rung that a trial skipped is filled by a later report, of a higher step: all steps are reported;
+    - a quantile that rounds past the value it falls on: no two scores are equal.
+    """
     ray_asha = pytest.importorskip("ray.tune.schedulers.async_hyperband")
 
     class Fake:
@@ -155,7 +145,7 @@ def test_decides_as_rays_asynchronous_hyperband(direction: str, grace: int, fact
             self.trial_id = str(number)
 
     theirs = ray_asha.AsyncHyperBandScheduler(
-        metric="score", mode=direction[:3], max_t=steps, grace_period=grace, reduction_factor=factor
+        metric="score", mode=direction[:3], max_t=steps, grace_period=grace, reduction_factor=factor, brackets=1
     )
     ours = asha(grace=grace, factor=factor, steps=steps, direction=direction)
     rng = random.Random(factor)

@@ -1,0 +1,130 @@
+"""What the chosen searcher or scheduler can't honour. Loads neither of them, nor numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hpo.errors import InvalidSpecError, Problem
+from hpo.spec import FloatParameter, GridSearch, HyperoptSearch, IntParameter, OptunaSearch, PbtSchedule, StudySpec
+
+SEVERAL_OBJECTIVES = "random, grid, sobol, or optuna with the sampler tpe, gp, nsgaii, qmc or random"
+"""What takes more than one objective."""
+
+
+def check(spec: StudySpec) -> None:
+    """Raise InvalidSpecError with all that the searcher or the scheduler can't honour; for use at submission.
+
+    A grid smaller than budget.trials is fine: the study ends with the grid. So are more startup_trials than
+    budget.trials, and parameters that are mutable under a scheduler that changes nothing. Whether Ray Tune has a
+    scheduler of the name `ray:…` is for the engine to find.
+    """
+    problems = [*_search_problems(spec), *_scheduler_problems(spec)]
+    if problems:
+        raise InvalidSpecError(problems)
+
+
+def _search_problems(spec: StudySpec) -> Iterator[Problem]:
+    match spec.search:
+        case GridSearch():
+            yield from _grid_problems(spec)
+        case OptunaSearch() as search:
+            yield from _optuna_problems(spec, search)
+        case HyperoptSearch() as search:
+            yield from _hyperopt_problems(spec, search)
+
+
+def _grid_problems(spec: StudySpec) -> Iterator[Problem]:
+    for name, parameter in spec.parameters.items():
+        if isinstance(parameter, FloatParameter) and parameter.step is None:
+            yield Problem(
+                f"/parameters/{_escaped(name)}/step",
+                f"{name} is a float without a step, but search.algorithm is 'grid', which needs finitely many values",
+                "give it a step (and no log), list its values as categorical choices, or choose another algorithm",
+            )
+
+
+def _optuna_problems(spec: StudySpec, search: OptunaSearch) -> Iterator[Problem]:
+    sampler = search.sampler
+    numeric = sum(isinstance(parameter, FloatParameter | IntParameter) for parameter in spec.parameters.values())
+    # CMA-ES needs two dimensions, Sobol' points one; Optuna would quietly draw at random instead.
+    needed = {"cmaes": 2, "qmc": 1}.get(sampler, 0)
+    if numeric < needed:
+        yield Problem(
+            "/search/sampler",
+            f"search.sampler is {sampler!r}, which needs at least {needed} float or int "
+            f"parameter{'s' if needed > 1 else ''}, but there {'is' if numeric == 1 else 'are'} {numeric}",
+            "choose tpe, gp or random",
+        )
+    if search.startup_trials is not None and sampler in ("random", "qmc", "nsgaii"):
+        yield Problem(
+            "/search/startup_trials",
+            f"search.startup_trials is {search.startup_trials}, but sampler {sampler!r} has no start-up",
+            "drop startup_trials, or choose tpe, cmaes or gp",
+        )
+    if sampler == "cmaes" and len(spec.objectives) > 1:
+        yield _several(spec, "/search/sampler", "search.sampler is 'cmaes'")
+
+
+def _hyperopt_problems(spec: StudySpec, search: HyperoptSearch) -> Iterator[Problem]:
+    if search.startup_trials is not None and search.sampler == "anneal":
+        yield Problem(
+            "/search/startup_trials",
+            f"search.startup_trials is {search.startup_trials}, but sampler 'anneal' has no start-up",
+            "drop startup_trials, or choose tpe",
+        )
+    if len(spec.objectives) > 1:
+        yield _several(spec, "/search/algorithm", "search.algorithm is 'hyperopt'")
+
+
+def _several(spec: StudySpec, pointer: str, chosen: str) -> Problem:
+    metrics = ", ".join(objective.metric for objective in spec.objectives)
+    return Problem(
+        pointer,
+        f"{chosen}, which takes one objective, but there are {len(spec.objectives)} ({metrics})",
+        f"choose {SEVERAL_OBJECTIVES}; or keep one objective",
+    )
+
+
+def _scheduler_problems(spec: StudySpec) -> Iterator[Problem]:
+    grace, steps = getattr(spec.scheduler, "grace_steps", 1), spec.budget.steps_per_trial
+    if grace > steps:
+        yield Problem(
+            "/scheduler/grace_steps",
+            f"scheduler.grace_steps is {grace}, but a trial takes at most {steps} steps (budget.steps_per_trial)",
+            "lower grace_steps, or raise steps_per_trial",
+        )
+    if isinstance(spec.scheduler, PbtSchedule):
+        yield from _pbt_problems(spec, spec.scheduler)
+
+
+def _pbt_problems(spec: StudySpec, pbt: PbtSchedule) -> Iterator[Problem]:
+    trials, steps = spec.budget.trials, spec.budget.steps_per_trial
+    if trials < 2:
+        yield Problem(
+            "/budget/trials",
+            f"budget.trials is {trials}, but scheduler 'pbt' compares at least 2 trials",
+            "raise budget.trials, or choose another scheduler",
+        )
+    elif pbt.population is not None and pbt.population > trials:
+        yield Problem(
+            "/scheduler/population",
+            f"scheduler.population is {pbt.population}: a population larger than the budget of {trials} trials",
+            "lower population, raise budget.trials, or drop population to have all trials in it",
+        )
+    if pbt.interval_steps >= steps:
+        yield Problem(
+            "/scheduler/interval_steps",
+            f"scheduler.interval_steps is {pbt.interval_steps}, but a trial takes at most {steps} steps "
+            "(budget.steps_per_trial), so that none would ever be compared in time",
+            "lower interval_steps, or raise steps_per_trial",
+        )
+    if not any(parameter.mutable for parameter in spec.parameters.values()):
+        yield Problem(
+            "/parameters",
+            "no parameter is mutable, but scheduler 'pbt' changes parameters while their trials train",
+            "add mutable = true to those that may change, such as a learning rate",
+        )
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,68 @@
+"""What a driver does before it trains: take over from the last one, or learn from past studies."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from hpo.ledger import Ledger
+from hpo.protocols import Choice, Store
+from hpo.replay import Replay, history
+from hpo.schedule.foreign import ForeignScheduler
+from hpo.search.warm_start import teach
+from hpo.space import Space
+from hpo.warm_start import past_trials, to_data
+
+log = logging.getLogger(__name__)
+
+
+def resume(ledger: Ledger, store: Store, storage: Path) -> None:
+    """Bring a new ledger to where the study stands; nothing of the study is lost, and no step counts twice.
+
+    Folders that an earlier driver wrote but did not record are removed.
+    """
+    study = ledger.spec.name
+    foreign = isinstance(ledger.scheduler, ForeignScheduler)
+    replay = _ForeignReplay(ledger) if foreign else Replay(ledger)
+    replay.run(history(store, study))
+    if ledger.spec.warm_start and not replay.is_warm:
+        _warm_start(ledger, store)
+    if not ledger.next_number:
+        return
+    lost = ledger.requeue()
+    removed = _sweep(storage, {checkpoint.path for checkpoint in store.checkpoints(study)})
+    data = {"trials": len(ledger.trials), "requeued": lost, "differences": replay.num_differences, "removed": removed}
+    rows = [ledger.event("study.resumed", None, **data)]
+    if replay.num_differences:
+        rows.append(ledger.event("study.diverged", None, count=replay.num_differences, first=replay.differences))
+    for number in lost:
+        source = ledger.trials[number].source
+        step = source.step if source else 0
+        rows.append(ledger.event("trial.requeued", number, step=ledger.trials[number].trial.step, from_step=step))
+    ledger.write(rows)
+    log.info("study %s goes on: %d rows replayed, %d trials queued again", study, replay.num_rows, len(lost))
+
+
+class _ForeignReplay(Replay):
+    """Of a study whose choices were made elsewhere, by a scheduler that can't be asked again: the record is right."""
+
+    def _chosen(self, recorded: Choice) -> None:
+        pass
+
+
+def _warm_start(ledger: Ledger, store: Store) -> None:
+    """Teach the searcher what past studies found, and record it for the replay."""
+    trials = past_trials(store, ledger.spec)
+    taken = teach(ledger.searcher, Space.of(ledger.spec), trials)
+    ledger.write([ledger.event("study.warm_started", None, taken=taken, trials=[to_data(trial) for trial in trials])])
+
+
+def _sweep(storage: Path, kept: set[str]) -> int:
+    """Remove the checkpoint folders that no row names; how many."""
+    removed = 0
+    for folder in storage.glob("trials-*/**/*step-*"):
+        if folder.is_dir() and str(folder) not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    return removed

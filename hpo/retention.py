@@ -1,0 +1,98 @@
+"""The checkpoints of the trials at work, and which of all are still needed.
+
+A trial keeps its last checkpoint, to go on from, and its best one, to be served; a trial that took over another's
+weights needs the donor's until it has one of its own. A checkpoint is dropped with the last of these references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hpo.trial import Action, Checkpoint, Trial, TrialState
+
+
+@dataclass(slots=True)
+class LiveTrial:
+    """A trial that has not ended."""
+
+    trial: Trial
+    action: Action = Action.CONTINUE
+    """The decision on its last report."""
+    best: Checkpoint | None = None
+    last: Checkpoint | None = None
+    """Of this generation."""
+    origin: Checkpoint | None = None
+    """The donor's checkpoint that this generation began with, until it has one of its own."""
+
+    @property
+    def is_paused(self) -> bool:
+        return self.trial.state is TrialState.PAUSED
+
+    @property
+    def source(self) -> Checkpoint | None:
+        """What it goes on from, and what another trial can inherit from it."""
+        return self.last or self.origin
+
+
+@dataclass(slots=True)
+class _Held:
+    checkpoint: Checkpoint
+    count: int = 0
+    kept: bool = False
+    """Its trial has ended and keeps it: it stays on disk when nobody needs it any more."""
+
+
+class Checkpoints:
+    """Counts the references to checkpoints; `drop` is told of those that nobody needs any more.
+
+    Holds only what a trial at work needs, so its memory doesn't grow with the trials that have ended: the best and
+    the last checkpoint of those stay on disk.
+    """
+
+    def __init__(self, drop: Callable[[Checkpoint], None]) -> None:
+        self._drop = drop
+        self._held: dict[str, _Held] = {}
+
+    def saved(self, live: LiveTrial, checkpoint: Checkpoint, *, improved: bool) -> None:
+        """A trial has a new checkpoint; `improved` if its value is the trial's best so far."""
+        former, live.last = live.last, self._hold(checkpoint)
+        self._release(former)
+        origin, live.origin = live.origin, None
+        self._release(origin)
+        if improved or live.best is None:
+            best, live.best = live.best, self._hold(checkpoint)
+            self._release(best)
+
+    def inherited(self, live: LiveTrial, source: Checkpoint | None) -> None:
+        """A trial goes on from another's checkpoint (None, in a replay, if it is gone by now)."""
+        former = live.origin, live.last
+        live.origin, live.last = (self._hold(source) if source is not None else None), None
+        for checkpoint in former:
+            self._release(checkpoint)
+
+    def ended(self, live: LiveTrial) -> None:
+        """A trial has ended; it keeps its best and its last checkpoint."""
+        for own in (live.best, live.last):
+            self._release(own, keep=True)
+        self._release(live.origin)
+
+    def find(self, path: str) -> Checkpoint | None:
+        """The checkpoint at `path`, if anyone needs it."""
+        held = self._held.get(path)
+        return held.checkpoint if held else None
+
+    def _hold(self, checkpoint: Checkpoint) -> Checkpoint:
+        self._held.setdefault(checkpoint.path, _Held(checkpoint)).count += 1
+        return checkpoint
+
+    def _release(self, checkpoint: Checkpoint | None, *, keep: bool = False) -> None:
+        if checkpoint is None:
+            return
+        held = self._held[checkpoint.path]
+        held.count -= 1
+        held.kept = held.kept or keep
+        if held.count == 0:
+            del self._held[checkpoint.path]
+            if not held.kept:
+                self._drop(held.checkpoint)

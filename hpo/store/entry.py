@@ -1,0 +1,66 @@
+"""One study of MemoryStore: its columns, and those of its rows."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
+
+from hpo.store.rows import Values
+from hpo.trial import Checkpoint, Decision, Event, Inheritance, Lease, Measurement, Trial
+
+_Key = tuple[int, int, int]
+_id = itemgetter("id")
+
+
+@dataclass(slots=True)
+class Entry:
+    """A study and its rows. Everything but trials is in the order of its ids."""
+
+    study: Values
+    trials: dict[int, Values] = field(default_factory=dict)
+    once: dict[type, dict[_Key, Values]] = field(
+        default_factory=lambda: {kind: {} for kind in (Measurement, Decision, Checkpoint, Inheritance)}
+    )
+    """The rows that count once, by (trial, generation, step)."""
+    events: list[Values] = field(default_factory=list)
+    log: list[tuple[int, type, Values]] = field(default_factory=list)
+    """All of these rows: id, kind, columns."""
+    last_id: int = 0
+    lease: Lease | None = None
+
+    def append(self, kind: type, values: dict[str, Any]) -> None:
+        """Write the columns of one row; it gets its id here."""
+        if kind is Trial:
+            old = self.trials.get(values["number"], values)
+            self.trials[values["number"]] = values | {"created_at": old["created_at"]}
+            return
+        self.last_id += 1
+        values = values | {"id": self.last_id}
+        if kind is Event:
+            self.events.append(values)
+        elif self.once[kind].setdefault((values["trial"], values["generation"], values["step"]), values) is not values:
+            return
+        self.log.append((self.last_id, kind, values))
+
+    def forget(self, paths: Collection[str]) -> None:
+        """Drop the checkpoints at these paths."""
+        checkpoints = self.once[Checkpoint]
+        for key, values in [item for item in checkpoints.items() if item[1]["path"] in paths]:
+            del checkpoints[key]
+            del self.log[bisect_left(self.log, values["id"], key=itemgetter(0))]
+
+    def rows(self, kind: type, trial: int | None = None, *, after: int = 0) -> list[Values]:
+        """The rows of a kind that count once, with ids above `after`, of one trial if given."""
+        rows = list(self.once[kind].values())
+        return [row for row in rows[bisect_right(rows, after, key=_id) :] if trial in (None, row["trial"])]
+
+    def events_after(self, after: int, limit: int) -> Sequence[Values]:
+        start = bisect_right(self.events, after, key=_id)
+        return self.events[start : start + limit]
+
+    def log_after(self, after: int, limit: int) -> Sequence[tuple[int, type, Values]]:
+        start = bisect_right(self.log, after, key=itemgetter(0))
+        return self.log[start : start + limit]

@@ -1,0 +1,57 @@
+"""What every table of a specification is: frozen, strict about its keys, and clear about what breaks a rule."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import PydanticCustomError
+
+ParamValue = float | int | str | bool
+"""Types matter: True is not 1, and 1 is not 1.0."""
+Typed = tuple[type, ParamValue]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Breach(NamedTuple):
+    """One broken rule; `path` is where, relative to the table or field that was checked."""
+
+    path: tuple[str | int, ...]
+    detail: str
+    hint: str
+
+
+def refusal(breaches: Iterable[Breach]) -> PydanticCustomError:
+    """An error that carries what was found through pydantic to `hpo.specfile`."""
+    found = tuple(breaches)
+    return PydanticCustomError("rules", "{detail}", {"detail": found[0].detail, "breaches": found})
+
+
+def refused(field: str, detail: str, hint: str) -> PydanticCustomError:
+    """A refusal for one rule; `field` is relative to the table, "" for the table or value itself."""
+    return refusal([Breach((field,) if field else (), detail, hint)])
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`did you mean …?`, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def typed(value: ParamValue) -> Typed:
+    """A key that keeps True, 1 and 1.0 apart."""
+    return type(value), value
+
+
+@lru_cache(maxsize=4096)
+def exact(number: float) -> Fraction:
+    """The decimal that the user wrote: 0.1 is 1/10, so that 0.3 - 0.1 is 0.2."""
+    return Fraction(Decimal(repr(number)))
