@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hpo.errors import InvalidSpecError, Problem
+from hpo.space import Space
 from hpo.spec import FloatParameter, GridSearch, HyperoptSearch, IntParameter, OptunaSearch, PbtSchedule, StudySpec
 
 SEVERAL_OBJECTIVES = "random, grid, sobol, or optuna with the sampler tpe, gp, nsgaii, qmc or random"
 """What takes more than one objective."""
+HYPEROPT_ANCESTORS = 60
+"""HyperOpt goes through a space by recursion: with more, Python's stack might end."""
 
 
 def check(spec: StudySpec) -> None:
@@ -74,6 +77,13 @@ def _hyperopt_problems(spec: StudySpec, search: HyperoptSearch) -> Iterator[Prob
         )
     if len(spec.objectives) > 1:
         yield _several(spec, "/search/algorithm", "search.algorithm is 'hyperopt'")
+    for name, needs in Space.of(spec).needs.items():
+        if len(needs) > HYPEROPT_ANCESTORS:
+            yield Problem(
+                f"/parameters/{_escaped(name)}/when",
+                f"{name} depends on {len(needs)} others, but with HyperOpt at most on {HYPEROPT_ANCESTORS}",
+                "shorten the chain of conditions, or choose optuna",
+            )
 
 
 def _several(spec: StudySpec, pointer: str, chosen: str) -> Problem:

@@ -110,7 +110,8 @@ class Replay:
                 self._compare("the space is exhausted", ledger.searcher.suggest(ledger.next_number), None)
                 ledger.is_exhausted = True
             case "study.warm_started":
-                teach(ledger.searcher, Space.of(ledger.spec), [from_data(trial) for trial in data["trials"]])
+                past = [from_data(trial) for trial in data["trials"]]
+                teach(ledger.searcher, Space.of(ledger.spec), past, num_objectives=len(ledger.spec.objectives))
                 self.is_warm = True
             case "trial.started":
                 self._began_at = data.get("began_at")

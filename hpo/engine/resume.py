@@ -54,7 +54,7 @@ class _ForeignReplay(Replay):
 def _warm_start(ledger: Ledger, store: Store) -> None:
     """Teach the searcher what past studies found, and record it for the replay."""
     trials = past_trials(store, ledger.spec)
-    taken = teach(ledger.searcher, Space.of(ledger.spec), trials)
+    taken = teach(ledger.searcher, Space.of(ledger.spec), trials, num_objectives=len(ledger.spec.objectives))
     ledger.write([ledger.event("study.warm_started", None, taken=taken, trials=[to_data(trial) for trial in trials])])
 
 

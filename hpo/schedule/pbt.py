@@ -107,17 +107,18 @@ class PbtScheduler:
     also when it goes on from a donor.
 
     Asynchronous: at a boundary a member pauses if it is in the bottom quantile, or if others wait for a worker group.
-    A free group starts the members that don't exist yet, then takes the paused one with the lowest step. One that is
-    in the bottom quantile by then goes on from a donor: a random one of the top quantile. Synchronous: all pause at
-    each boundary; when all are there, those in the bottom quantile go on from donors, before the donors go on.
+    A free group starts the members that don't exist yet, then takes the paused one with the lowest step, the worst of
+    several. One that is in the bottom quantile by then goes on from a donor: a random one of the top quantile.
+    Synchronous: all pause at each boundary; when all are there, those in the bottom quantile go on from donors, before
+    the donors go on.
 
-    A donor is unfinished, has steps left, and has reported since it went on from another: else its weights are not
-    those of its score. Where a member ends, another trial takes its place while the budget has any. Draws are keyed by
-    (seed, trial, how many donors it was given before).
+    A donor is unfinished, no further than the receiver (which would skip steps), and has reported since it went on from
+    another: else its weights are not those of its score. Where a member ends, another trial takes its place while the
+    budget has any. Draws are keyed by (seed, trial, how many donors it was given before).
 
-    As Ray Tune's PopulationBasedTraining, but it takes any searcher, never clones a finished donor, and counts
-    boundaries from multiples of the interval, not from a member's last one. O(log n) and shifts of n pointers a report
-    and a choice; O(n) once a synchronous round.
+    As Ray Tune's PopulationBasedTraining, but it takes any searcher, never clones a donor that is finished or further
+    on, and counts boundaries from multiples of the interval, not from a member's last one. O(log n) and shifts of n
+    pointers a report, O(n) a choice.
     """
 
     def __init__(self, spec: StudySpec, options: PbtSchedule) -> None:
@@ -197,7 +198,14 @@ class PbtScheduler:
 
     # -- who is next --------------------------------------------------------------------------------------
     def _next(self) -> int | None:
-        return self._paused[0][1] if self._paused else None
+        if not self._paused:
+            return None
+        step, number = self._paused[0]
+        # The worst first: by the time that the best have gone on, nobody could inherit what they had at this step.
+        for _, worst in self._ranking.keys[: self._ranking.size]:
+            if self._members[worst].is_paused and self._members[worst].step == step:
+                return worst
+        return number
 
     def _next_of_round(self) -> int | None:
         to_go = self._round.to_go
@@ -251,7 +259,7 @@ class PbtScheduler:
             moved[index] = moved.get(last, last)
             if donor is None or donor is receiver or donor.offer is not None or donor.reward is None:
                 continue
-            if donor.step < self._steps_per_trial:
+            if donor.step <= receiver.step:
                 return donor
         return None
 

@@ -9,7 +9,6 @@ from typing import Any
 from hyperopt import anneal, rand, tpe
 from hyperopt.base import JOB_STATE_DONE, STATUS_FAIL, STATUS_NEW, STATUS_OK, Domain, Trials, trials_from_docs
 
-from hpo.errors import InvalidSpecError, Problem
 from hpo.search.draws import draw
 from hpo.search.hyperopt_space import HyperoptSpace
 from hpo.space import Space
@@ -19,8 +18,6 @@ from hpo.trial import Measurement, Params, Trial, TrialState
 MAX_REFUSALS = 50
 """Forbidden proposals in a row, after which a configuration is drawn at random."""
 STARTUP_TRIALS = 20
-MAX_ANCESTORS = 60
-"""HyperOpt goes through a space by recursion: with more, Python's stack might end."""
 
 Document = dict[str, Any]
 """A trial as HyperOpt keeps it."""
@@ -45,7 +42,6 @@ class HyperoptSearcher:
 
     def __init__(self, spec: StudySpec, options: HyperoptSearch) -> None:
         self._space = Space.of(spec)
-        _check_depth(self._space)
         self._seed = spec.seed
         self._sign = 1.0 if spec.objective.direction == "minimize" else -1.0
         self._is_tpe = options.sampler == "tpe"
@@ -86,12 +82,14 @@ class HyperoptSearcher:
         document = self._pending.pop(trial.number, None)
         if document is None:
             return
-        if trial.value_params is not None and self._space.contains(trial.value_params):
-            document["misc"].update(self._observed(document["tid"], trial.value_params))
-        elif trial.value_params is not None:
-            return self._end(document, None)
-        failed = trial.state is TrialState.FAILED or trial.value is None or not math.isfinite(trial.value)
-        return self._end(document, None if failed else trial.value)
+        value, params = trial.value, trial.best_params
+        if trial.state is TrialState.FAILED or value is None or not math.isfinite(value):
+            self._end(document, None)
+        elif not self._space.contains(params):
+            self._end(document, None)  # changed on the way to what HyperOpt can't be told
+        else:
+            document["misc"].update(self._observed(document["tid"], params))
+            self._end(document, value)
 
     def _proposed(self, seed: int, refused: list[Document]) -> Params:
         new_ids = [self._num_documents + len(refused)]
@@ -122,14 +120,6 @@ class HyperoptSearcher:
         self._num_valued += 1
         if not self._is_tpe:
             self._documents.append(document)
-
-
-def _check_depth(space: Space) -> None:
-    deepest = max(space.names, key=lambda name: len(space.needs[name]))
-    count = len(space.needs[deepest])
-    if count > MAX_ANCESTORS:
-        detail = f"{deepest} hangs on {count} other parameters, but at most {MAX_ANCESTORS} with hyperopt"
-        raise InvalidSpecError([Problem(f"/parameters/{deepest}/when", detail, "choose optuna, or nest less deeply")])
 
 
 def _seed(seed: int, number: int, attempt: int) -> int:

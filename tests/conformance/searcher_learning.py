@@ -100,7 +100,7 @@ class SearcherLearning(SearcherStudy):
             return float(number * 3 % 7)
 
         def falling(number: int) -> float:
-            return float((12 - number * 5) % 13)
+            return -rising(number)
 
         usual = proposals(value=rising, cost=rising)
         assert (proposals(value=rising, cost=falling) == usual) is not self.learns

@@ -100,15 +100,27 @@ def test_members_take_turns_where_groups_are_few() -> None:
     assert decide(scheduler, 1, 2, 0.2) is PAUSE
     start(scheduler, 2)
     assert decide(scheduler, 2, 2, 0.15) is PAUSE  # trials 0 and 1 wait
-    assert resumed(scheduler) == (0, None)
+    assert resumed(scheduler) == (1, 0)  # the worst; its donor waits at the same step
+    assert decide(scheduler, 1, 4, 0.3, generation=1) is PAUSE
+    assert resumed(scheduler) == (0, None)  # of two at step 2, the older one
     assert decide(scheduler, 0, 4, 0.1) is PAUSE
-    assert resumed(scheduler) == (1, 0)  # the bottom one; its donor waits
-    assert decide(scheduler, 1, 6, 0.3, generation=1) is PAUSE
     assert resumed(scheduler) == (2, None)
     assert decide(scheduler, 2, 4, 0.2) is PAUSE
-    assert resumed(scheduler) == (0, None)  # of two at step 4, the older one
-    assert resumed(scheduler) == (2, None)
     assert resumed(scheduler) == (1, 0)
+    assert resumed(scheduler) == (0, None)
+    assert resumed(scheduler) == (2, None)
+
+
+def test_a_donor_that_is_further_on_gives_nothing_so_that_no_step_is_skipped() -> None:
+    scheduler = pbt(population=2, trials=2)
+    start(scheduler, 0, 1)
+    for step in (2, 4):
+        decide(scheduler, 0, step, 0.1)
+    assert decide(scheduler, 1, 2, 0.9) is PAUSE
+    choice = scheduler.choose(can_start=False)
+    assert isinstance(choice, Resume)
+    assert (choice.trial, choice.donor) == (1, None)
+    assert "nobody of the top can give its weights" in choice.reason
 
 
 def test_one_that_left_the_bottom_while_it_waited_goes_on_as_it_is() -> None:
@@ -117,8 +129,8 @@ def test_one_that_left_the_bottom_while_it_waited_goes_on_as_it_is() -> None:
     decide(scheduler, 0, 2, 0.1)
     assert decide(scheduler, 1, 2, 0.2) is PAUSE
     assert decide(scheduler, 2, 2, 0.3) is PAUSE
-    assert resumed(scheduler) == (1, None)
     assert resumed(scheduler) == (2, 0)
+    assert resumed(scheduler) == (1, None)
 
 
 def test_boundaries_are_multiples_of_the_interval_also_after_skipped_steps() -> None:
@@ -128,14 +140,20 @@ def test_boundaries_are_multiples_of_the_interval_also_after_skipped_steps() -> 
     assert compared == [4, 6, 11, 12, 19]  # 4 is past 3, 11 past 9, 19 past 15 and 18
 
 
+def falls_behind(scheduler: PbtScheduler) -> None:
+    """Trial 0 is at step 9, trial 1 pauses at step 12, where it is the worse one."""
+    start(scheduler, 0, 1)
+    for step in (4, 5, 6, 7, 8, 9):
+        decide(scheduler, 0, step, 0.5)
+    for step in (4, 8):
+        assert decide(scheduler, 1, step, 0.2) is CONTINUE
+    assert decide(scheduler, 1, 12, 0.9) is PAUSE
+    assert resumed(scheduler) == (1, 0)
+
+
 def test_the_next_boundary_follows_from_the_step_that_was_inherited() -> None:
     scheduler = pbt(population=2, trials=2, interval=4, steps=100)
-    start(scheduler, 0, 1)
-    decide(scheduler, 0, 4, 0.1)
-    for step in (5, 6, 7, 8, 9):
-        decide(scheduler, 0, step, 0.1)
-    assert decide(scheduler, 1, 4, 0.9) is PAUSE
-    assert resumed(scheduler) == (1, 0)  # from step 9
+    falls_behind(scheduler)  # and goes on from step 9
     assert decide(scheduler, 1, 10, 0.9, generation=1) is CONTINUE
     assert decide(scheduler, 1, 11, 0.9, generation=1) is CONTINUE
     assert decide(scheduler, 1, 12, 0.9, generation=1) is PAUSE
@@ -143,24 +161,16 @@ def test_the_next_boundary_follows_from_the_step_that_was_inherited() -> None:
 
 def test_a_donors_older_checkpoint_gives_the_boundaries_after_it() -> None:
     scheduler = pbt(population=2, trials=2, interval=4, steps=100)
-    start(scheduler, 0, 1)
-    for step in (4, 8, 9):
-        decide(scheduler, 0, step, 0.1)
-    assert decide(scheduler, 1, 4, 0.9) is PAUSE
-    assert resumed(scheduler) == (1, 0)
+    falls_behind(scheduler)
     assert decide(scheduler, 1, 7, 0.9, generation=1) is CONTINUE  # trial 0 had saved step 6
     assert decide(scheduler, 1, 8, 0.9, generation=1) is PAUSE
 
 
 def test_a_member_whose_donor_had_no_checkpoint_keeps_its_configuration_and_its_boundaries() -> None:
     scheduler = pbt(population=2, trials=2, interval=4, steps=100)
-    start(scheduler, 0, 1)
-    for step in (4, 5, 6, 7, 8, 9):
-        decide(scheduler, 0, step, 0.5)
-    assert decide(scheduler, 1, 4, 0.9) is PAUSE
-    assert resumed(scheduler) == (1, 0)
-    assert decide(scheduler, 1, 8, 0.1) is CONTINUE  # the same generation: a boundary after its own step 4
-    assert decide(scheduler, 0, 12, 0.5) is PAUSE
+    falls_behind(scheduler)
+    assert decide(scheduler, 1, 16, 0.1) is CONTINUE  # the same generation: a boundary after its own step 12
+    assert decide(scheduler, 0, 16, 0.5) is PAUSE
     choice = scheduler.choose(can_start=False)
     assert isinstance(choice, Resume)
     assert choice.donor == 1

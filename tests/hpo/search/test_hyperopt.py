@@ -15,9 +15,11 @@ from conformance.searcher_study import SearcherStudy
 from hyperopt import rand
 from hyperopt.base import Domain, Trials
 
+from hpo import compatibility
+from hpo.compatibility import HYPEROPT_ANCESTORS
 from hpo.errors import InvalidSpecError
 from hpo.search.draws import draw
-from hpo.search.hyperopt import MAX_ANCESTORS, HyperoptSearcher
+from hpo.search.hyperopt import HyperoptSearcher
 from hpo.search.hyperopt_space import HyperoptSpace
 from hpo.space import Space
 from hpo.spec import HyperoptSearch
@@ -115,9 +117,11 @@ def test_conditions_may_go_thirty_levels_deep(sampler: str) -> None:
 
 
 def test_conditions_that_would_end_the_stack_are_refused() -> None:
-    assert make(parameters=chain(MAX_ANCESTORS + 1))[0].suggest(0) is not None
-    with pytest.raises(InvalidSpecError, match="hangs on 61 other parameters"):
-        make(parameters=chain(MAX_ANCESTORS + 2))
+    assert make(parameters=chain(HYPEROPT_ANCESTORS + 1))[0].suggest(0) is not None
+    study = SearcherStudy()
+    study.search = {"algorithm": "hyperopt"}
+    with pytest.raises(InvalidSpecError, match="depends on 61 others"):
+        compatibility.check(study.spec(parameters=chain(HYPEROPT_ANCESTORS + 2)))
 
 
 def test_a_parameter_may_hang_on_parents_of_different_depth() -> None:
@@ -186,9 +190,14 @@ def test_a_value_is_told_with_the_parameters_that_gave_it() -> None:
     searcher.suggest(0)
     later, best = {"x": 0.25, "y": 0.5}, {"x": 0.75, "y": 0.125}
     searcher.complete(completed(0, later, 4.0, generation=2, value_generation=1, value_params=best))
-    [document] = searcher._documents
-    assert document["misc"]["vals"] == {"x": [0.75], "y": [0.125]}
-    assert losses(searcher) == [4.0]
+    searcher.suggest(1)
+    searcher.complete(completed(1, later, 5.0, generation=2, value_generation=2))
+    searcher.suggest(2)
+    searcher.complete(completed(2, {"x": 2.0, "y": 0.5}, 6.0, generation=2, value_generation=2))
+    first, second, _ = searcher._documents
+    assert first["misc"]["vals"] == {"x": [0.75], "y": [0.125]}
+    assert second["misc"]["vals"] == {"x": [0.25], "y": [0.5]}
+    assert losses(searcher) == [4.0, 5.0, None]  # the last gave its value outside of the space
 
 
 def test_where_nearly_all_is_forbidden_a_configuration_is_drawn() -> None:
@@ -202,3 +211,14 @@ def test_forbidden_proposals_are_seen_only_while_it_is_asked_again() -> None:
     searcher, _ = make(parameters=digits, forbidden=[{"a": [1, 2, 3], "b": [1, 2, 3]}])
     play(searcher, range(30), lambda params: float(params["a"]))
     assert len(searcher._documents) == 30
+
+
+def test_a_forbidden_proposal_does_not_come_back_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven of sixteen configurations are left. Without being told, tpe proposes forbidden ones 20 times in a row."""
+    asked = []
+    ask = HyperoptSearcher._proposed
+    monkeypatch.setattr(HyperoptSearcher, "_proposed", lambda *arguments: asked.append(1) or ask(*arguments))
+    digits: dict[str, Any] = {name: {"type": "int", "low": 1, "high": 4} for name in "ab"}
+    searcher, _ = make(parameters=digits, forbidden=[{"a": [1, 2, 3], "b": [1, 2, 3]}])
+    play(searcher, range(40), lambda params: float(params["a"]) + float(params["b"]))
+    assert len(asked) < 40 * 8

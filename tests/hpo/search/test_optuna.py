@@ -227,6 +227,27 @@ def test_adopted_trials_belong_to_the_generation_at_hand(sampler: str, key: str)
     assert own.system_attrs[key] > 0
 
 
+def test_a_proposal_whose_place_is_taken_has_failed() -> None:
+    searcher, space = make("tpe")
+    proposed(searcher, 0)
+    other = draw(space, 0, 0)
+    searcher.adopt(0, other)
+    searcher.complete(completed(0, other, 1.0))
+    first, second = known(searcher)
+    assert (first.state, second.state, second.params) == (OptunaState.FAIL, OptunaState.COMPLETE, other)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_an_adopted_trial_is_complete_with_its_value(sampler: str) -> None:
+    searcher, space = make(sampler, parameters=CONDITIONAL)
+    params = draw(space, 0, 0)
+    searcher.adopt(0, params)
+    searcher.complete(completed(0, params, 1.5))
+    [trial] = known(searcher)
+    assert (trial.state, trial.value) == (OptunaState.COMPLETE, 1.5)
+    assert trial.params["lr"] == params["lr"]
+
+
 def test_cmaes_begins_around_the_best_tenth_of_past_trials() -> None:
     searcher, space = make("cmaes")
     pasts = [draw(space, 3, number) for number in range(10 * MIN_SOURCES)]
