@@ -1,8 +1,10 @@
 """Population-based training, ours and Ray Tune's, and no inheritance: a population of 8 on the same network and steps.
 
-Every run trains 8 × STEPS steps in all, `--groups` trials at once; what counts is the best held-out loss within them.
-Ray's PopulationBasedTraining runs on its own function API; both perturb at every step, with the same quantile (.25),
-resample probability (.25) and factors (.8, 1.2). All start from configurations drawn from the same ranges.
+Every member trains STEPS steps, `--groups` of them at once; what counts is the best held-out loss. Ours runs its
+scheduler and ledger on a simulated cluster whose trials really train (and some seeds on Ray, by the engine); Ray's
+PopulationBasedTraining on its own function API. All perturb at every step, with the same quantile (.25), resample
+probability (.25) and factors (.8, 1.2), and draw their first configurations from the same ranges. Ray's skips steps
+when a member inherits from one that is further on, so ours is also read off within as many steps as Ray's took.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +28,15 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 import digits_mlp  # noqa: E402
 import numpy as np  # noqa: E402
 from table import options, show  # noqa: E402
+from trained_cluster import TrainedCluster  # noqa: E402
 
 from cluster import local  # noqa: E402
 from cluster.session import connected  # noqa: E402
+from hpo.spec import StudySpec  # noqa: E402
+from hpo.specfile import parse  # noqa: E402
 
 MEMBERS, STEPS = 8, 20
+RAYS, ON_RAY = "Ray Tune's pbt", "hpo pbt, on Ray"
 SCHEDULERS: dict[str, dict[str, Any]] = {
     "no inheritance": {"algorithm": "fifo"},
     "hpo pbt": {"algorithm": "pbt"},
@@ -36,35 +44,47 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
 }
 
 
-def ours(scheduler: dict[str, Any], seed: int, folder: Path, groups: int) -> dict[str, Any]:
-    """The best loss, the steps and the number of inheritances of one study on the cluster at hand."""
+def spec_of(scheduler: dict[str, Any], seed: int) -> StudySpec:
+    return parse(
+        {
+            "name": "digits",
+            "trainable": "digits_mlp:train",
+            "parameters": digits_mlp.PARAMETERS,
+            "objective": {"metric": "loss", "direction": "minimize"},
+            "budget": {"trials": MEMBERS, "steps_per_trial": STEPS},
+            "scheduler": scheduler,
+            "seed": seed,
+        }
+    )
+
+
+def ours(scheduler: dict[str, Any], seed: int, groups: int) -> dict[str, Any]:
+    """The losses in the order of their reports and the number of inheritances, on a simulated cluster."""
+    cluster = TrainedCluster(spec_of(scheduler, seed), groups)
+    cluster.run()
+    trials = cluster.trials()
+    reports = sorted(
+        (each.recorded_at, each.trial, each.metrics["loss"]) for one in trials for each in one.measurements
+    )
+    return {
+        "losses": [loss for _, _, loss in reports],
+        "inheritances": sum(trial.trial.generation for trial in trials),
+    }
+
+
+def on_ray(scheduler: dict[str, Any], seed: int, folder: Path, groups: int) -> dict[str, Any]:
+    """The same by our engine, on the Ray cluster at hand."""
     from hpo.driver import drive
-    from hpo.specfile import parse
     from hpo.store import open_store
 
-    name = f"{scheduler['algorithm']}-{'s' if scheduler.get('synchronous') else 'a'}-{seed}"
-    store = open_store(f"sqlite:///{folder / 'hpo.db'}")
-    store.create_study(
-        parse(
-            {
-                "name": name,
-                "trainable": "digits_mlp:train",
-                "parameters": digits_mlp.PARAMETERS,
-                "objective": {"metric": "loss", "direction": "minimize"},
-                "budget": {"trials": MEMBERS, "steps_per_trial": STEPS, "total_steps": MEMBERS * STEPS},
-                "scheduler": scheduler,
-                "concurrency": groups,
-                "seed": seed,
-            }
-        )
-    )
-    study = drive(store, name, folder / "storage")
+    store = open_store(f"sqlite:///{folder / f'ours-{seed}.db'}")
+    spec = spec_of(scheduler, seed).model_copy(update={"concurrency": groups})
+    store.create_study(spec)
+    study = drive(store, spec.name, folder / f"storage-{seed}")
     assert study.state == "succeeded", study.message
-    measurements = store.measurements(name, page_size=1000).items
     found = {
-        "loss": min(measurement.metrics["loss"] for measurement in measurements),
-        "steps": len(measurements),
-        "inheritances": len(store.inheritances(name)),
+        "losses": [each.metrics["loss"] for each in store.measurements(spec.name, page_size=1000).items],
+        "inheritances": len(store.inheritances(spec.name)),
     }
     store.close()
     return found
@@ -134,58 +154,76 @@ def rays(seed: int, folder: Path, groups: int) -> dict[str, Any]:
             storage_path=str(folder / f"ray-{seed}"), callbacks=[Seen()], stop={"step": STEPS}, verbose=0
         ),
     ).fit()
-    counted = losses[: MEMBERS * STEPS]
-    return {"loss": min(counted), "steps": len(counted), "inheritances": scheduler._num_perturbations}
+    return {"losses": losses, "inheritances": scheduler._num_perturbations}
 
 
 def main() -> None:
     parser = options(__doc__ or "")
     parser.add_argument("--seeds", type=int, default=10, help="runs of each")
+    parser.add_argument("--on-ray", type=int, default=2, help="runs of ours that are repeated on the Ray cluster")
     parser.add_argument("--groups", type=int, default=2, help="trials at once")
     parser.add_argument("--out", type=Path, default=Path(".hpo/benchmarks/pbt_digits.jsonl"), help="finished runs")
     given = parser.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     kept = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.is_file() else []
     done = {(run["way"], run["seed"]) for run in kept}
-    ways = [*SCHEDULERS, "Ray Tune's pbt"]
+
+    def keep(way: str, seed: int, work: Callable[[], dict[str, Any]]) -> None:
+        if (way, seed) in done:
+            return
+        began = time.perf_counter()
+        run = {"way": way, "seed": seed, **work()} | {"seconds": time.perf_counter() - began}
+        kept.append(run)
+        with given.out.open("a") as file:
+            file.write(json.dumps(run) + "\n")
+        print(
+            f"{way}, seed {seed}: {min(run['losses']):.4f} in {len(run['losses'])} steps", file=sys.stderr, flush=True
+        )
+
+    for seed in range(given.seeds):
+        for way, scheduler in SCHEDULERS.items():
+            keep(way, seed, partial(ours, scheduler, seed, given.groups))
     with tempfile.TemporaryDirectory(prefix="hpo-bench-") as name:
         folder = Path(name)
         head = local.up(folder / "home", dashboard_port=local._free_ports(1)[0], num_cpus=given.groups)
         try:
             with connected(local.environment(head), working_dir=HERE):
                 for seed in range(given.seeds):
-                    for way in ways:
-                        if (way, seed) in done:
-                            continue
-                        began = time.perf_counter()
-                        if way in SCHEDULERS:
-                            run = ours(SCHEDULERS[way], seed, folder, given.groups)
-                        else:
-                            run = rays(seed, folder, given.groups)
-                        run |= {"way": way, "seed": seed, "seconds": time.perf_counter() - began}
-                        kept.append(run)
-                        with given.out.open("a") as file:
-                            file.write(json.dumps(run) + "\n")
-                        print(json.dumps(run), file=sys.stderr, flush=True)
+                    keep(RAYS, seed, partial(rays, seed, folder, given.groups))
+                for seed in range(given.on_ray):
+                    keep(ON_RAY, seed, partial(on_ray, SCHEDULERS["hpo pbt"], seed, folder, given.groups))
         finally:
             local.down(folder / "home")
+    table(kept, given.save)
+
+
+def table(kept: list[dict[str, Any]], save: bool) -> None:
+    """Each way beside Ray's: over all of its steps, and within as many as Ray's run of the same seed took."""
+    steps_of_rays = {run["seed"]: len(run["losses"]) for run in kept if run["way"] == RAYS}
     rows, figures = [], {}
-    for way in ways:
+    for way in dict.fromkeys(run["way"] for run in kept):
         runs = [run for run in kept if run["way"] == way]
-        losses = [run["loss"] for run in runs]
-        error = statistics.stdev(losses) / math.sqrt(len(losses)) if len(losses) > 1 else 0.0
+        best = [min(run["losses"]) for run in runs]
+        level = [min(run["losses"][: steps_of_rays[run["seed"]]]) for run in runs if run["seed"] in steps_of_rays]
         rows.append(
             {
                 "way": way,
                 "seeds": len(runs),
-                "steps": statistics.mean(run["steps"] for run in runs),
-                "best held-out loss": f"{statistics.mean(losses):.4f} ± {error:.4f}",
+                "steps": statistics.mean(len(run["losses"]) for run in runs),
+                "best held-out loss": with_error(best),
+                "within as many steps as Ray's": with_error(level),
                 "inheritances": statistics.mean(run["inheritances"] for run in runs),
                 "s": statistics.median(run["seconds"] for run in runs),
             }
         )
-        figures[way] = round(statistics.mean(losses), 4)
-    show("pbt_digits", rows, figures, save=given.save)
+        figures[way] = round(statistics.mean(level), 4)
+    show("pbt_digits", rows, figures, save=save)
+
+
+def with_error(values: list[float]) -> str:
+    """Mean ± its standard error."""
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return f"{statistics.mean(values):.4f} ± {error:.4f}"
 
 
 if __name__ == "__main__":

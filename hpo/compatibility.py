@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hpo.errors import InvalidSpecError, Problem
+from hpo.ray_names import ray_problems
 from hpo.space import Space
 from hpo.spec import FloatParameter, GridSearch, HyperoptSearch, IntParameter, OptunaSearch, PbtSchedule, StudySpec
 
@@ -18,8 +19,7 @@ def check(spec: StudySpec) -> None:
     """Raise InvalidSpecError with all that the searcher or the scheduler can't honour; for use at submission.
 
     A grid smaller than budget.trials is fine: the study ends with the grid. So are more startup_trials than
-    budget.trials, and parameters that are mutable under a scheduler that changes nothing. Whether Ray Tune has a
-    scheduler of the name `ray:…` is for the engine to find.
+    budget.trials, and parameters that are mutable under a scheduler that changes nothing.
     """
     problems = [*_search_problems(spec), *_scheduler_problems(spec)]
     if problems:
@@ -105,6 +105,7 @@ def _scheduler_problems(spec: StudySpec) -> Iterator[Problem]:
         )
     if isinstance(spec.scheduler, PbtSchedule):
         yield from _pbt_problems(spec, spec.scheduler)
+    yield from ray_problems(spec)
 
 
 def _pbt_problems(spec: StudySpec, pbt: PbtSchedule) -> Iterator[Problem]:

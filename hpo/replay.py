@@ -162,6 +162,8 @@ class Replay:
             self.ledger.stop(number, message)
 
     def _chosen(self, recorded: Choice) -> None:
+        if isinstance(self.ledger.scheduler, ForeignScheduler):
+            return  # it can't be asked again: the record is right
         choice = self.ledger.scheduler.choose(can_start=self.ledger.can_start)
         if isinstance(recorded, Resume) and isinstance(choice, Resume) and recorded.params is None:
             choice = dataclasses.replace(choice, params=None)

@@ -153,6 +153,16 @@ class SimulatedCluster:
             done.append(SimulatedTrial(trial, tuple(self._recorded.measurements.get(number, ()))))
         return done
 
+    def evaluate(self, leg: Leg, from_step: int, to_step: int, rng: random.Random) -> tuple[Metrics, float]:
+        """The metrics at `to_step` and the seconds it takes; a subclass may really train. The weights at a step are
+        those of the checkpoint `checkpoint_path`, or before the leg's first step of `leg.resume` or `leg.inherit`."""
+        return self._evaluate({**self.spec.fixed, **leg.params}, from_step, to_step, rng)
+
+    @staticmethod
+    def checkpoint_path(leg: Leg, step: int) -> str:
+        """What the checkpoint is called that comes with the report of a step."""
+        return f"{leg.trial}/{leg.generation}/{step}"
+
     def _new_ledger(self) -> Ledger:
         return Ledger(
             self.spec,
@@ -181,8 +191,7 @@ class SimulatedCluster:
         """Begin with the next step."""
         leg, at = work.leg, work.step + 1
         key = f"{self._seed}/{leg.trial}/{leg.generation}/{at}"
-        inputs = {**self.spec.fixed, **leg.params}
-        work.metrics, seconds = self._evaluate(inputs, work.step, at, random.Random(key))
+        work.metrics, seconds = self.evaluate(leg, work.step, at, random.Random(key))
         conditions = self.conditions
         if conditions.duration_sigma or conditions.straggler_rate or conditions.loss_rate:
             rng = random.Random(f"{key}/{work.tries}")
@@ -219,7 +228,7 @@ class SimulatedCluster:
             work.step,
             work.metrics,
             generation=leg.generation,
-            checkpoint=(f"{leg.trial}/{leg.generation}/{work.step}", 1),
+            checkpoint=(self.checkpoint_path(leg, work.step), 1),
             began_at=work.began_at,
         )
         if action is Action.CONTINUE:

@@ -136,9 +136,10 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
         trial = self._legs.get(number)
         if trial is None or trial.is_finished():
             return  # it is paused
+        job = self._jobs.get(number)
         tune_controller.stop_trial(trial)
-        if number in self._jobs:
-            self._cancel(self._jobs[number])
+        if job is not None:
+            self._cancel(job)
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
         number = trial.config["trial"]

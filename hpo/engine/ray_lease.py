@@ -7,6 +7,7 @@ let another trial start from it.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,11 @@ class RayLeg:
 
 class RayLease(TrialLease):
     """As a TrialLease, but of all legs of a trial, and with Pointers for checkpoints."""
+
+    def setup(self, config: dict[str, Any], conductor: Any = None) -> None:
+        for name in ("ray.tune", "ray.train"):  # which tell of each pause and each resumption
+            logging.getLogger(name).setLevel(logging.WARNING)
+        super().setup(config, conductor)
 
     def _begin(self, config: dict[str, Any]) -> None:
         leg: RayLeg = config[LEG]

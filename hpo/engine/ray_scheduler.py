@@ -12,13 +12,10 @@ the same, and trials go on from their last checkpoints.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
-import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
@@ -29,15 +26,15 @@ from hpo.engine.adapters import ScheduleAdapter, SearchAdapter
 from hpo.engine.conductor import Report
 from hpo.engine.ray_checkpoints import KeptCheckpoints
 from hpo.engine.ray_controller import AskedScheduler
-from hpo.engine.ray_lease import LEG, Pointer, RayLease, RayLeg
-from hpo.engine.ray_options import TIME, build, from_config, to_config
-from hpo.ledger import Ledger, Leg
-from hpo.protocols import Drop, Resume, Start
+from hpo.engine.ray_lease import RayLease
+from hpo.engine.ray_legs import RayLegs
+from hpo.engine.ray_options import TIME, build, to_config
+from hpo.ledger import Ledger
+from hpo.protocols import Drop, Start
 from hpo.ray_names import KNOWN, PREFIX
 from hpo.schedule.foreign import ForeignScheduler
-from hpo.space import Space
 from hpo.spec import StudySpec
-from hpo.trial import Action, Checkpoint, FailureCause, Inheritance
+from hpo.trial import Action, Checkpoint, FailureCause
 
 log = logging.getLogger(__name__)
 
@@ -101,20 +98,16 @@ class RayScheduleAdapter(ScheduleAdapter):
         super().__init__(ledger, cancel, poll)
         self._seat, self._groups, self._num_ahead = seat, groups, num_ahead
         self._name = ledger.spec.scheduler.algorithm
-        self._space = Space.of(ledger.spec)
+        self._ray_legs = RayLegs(ledger)
         self._recovered = deque(ledger.trials)
         """Those that an earlier driver has begun and Tune doesn't know yet."""
         self._numbers: dict[str, int] = {}
         """Our numbers, by Tune's."""
         self._waiting: set[TuneTrial] = set()
         """Those that have not begun."""
-        self._begun: dict[int, RayLeg] = {}
-        """What each trial is at, or was before it paused."""
         self._told: dict[int, dict[str, Any]] = {}
         """The last result of each trial, as Ray's scheduler sees it."""
-        self._pointers: dict[str, Pointer | None] = {}
         self._asked = AskedScheduler(scheduler, self._waiting)
-        self._leg_numbers = itertools.count()
 
     # -- new trials ---------------------------------------------------------------------------------------
     def next_config(self, trial_id: str) -> dict[str, Any] | None:
@@ -155,7 +148,7 @@ class RayScheduleAdapter(ScheduleAdapter):
         live = self._ledger.trials.get(number)
         if live is None:
             return TrialScheduler.STOP
-        generation = self._begun[number].start.generation
+        generation = self._ray_legs.generation(number)
         self._jobs[number] = result["job"]
         if report.step > live.trial.step:  # else it was counted, and was trained again after a loss
             self._seat.answer = self._answer(tune_controller, trial, report)
@@ -170,7 +163,7 @@ class RayScheduleAdapter(ScheduleAdapter):
             group=report.group,
             requeued=report.requeued,
         )
-        self._release()
+        self._ray_legs.release(self._legs)
         if action is Action.CONTINUE:
             return TrialScheduler.CONTINUE
         self._cancel(result["job"])  # at once: Tune's own stop reaches the worker only with the next trial
@@ -203,10 +196,14 @@ class RayScheduleAdapter(ScheduleAdapter):
         trial: TuneTrial | None = self._ask(tune_controller, "choose_trial_to_run")
         if trial is None and not busy:
             trial = self._stuck()
-        if trial is not None and trial.status == TuneTrial.PAUSED and not self._ledger.progress.is_over:
-            self._begin(trial)
-            return trial
-        return None
+        if trial is None or trial.status != TuneTrial.PAUSED or self._ledger.progress.is_over:
+            return None
+        number = self._numbers[trial.trial_id]
+        if number in self._jobs:
+            self._cancel(self._jobs.pop(number))  # in case that Ray's scheduler paused it without being asked
+        self._ray_legs.begin(number, trial)
+        self._waiting.discard(trial)
+        return trial
 
     def _stuck(self) -> TuneTrial | None:
         """Nothing runs, and Ray's scheduler lets nothing run, though there is something to train: population-based
@@ -216,81 +213,6 @@ class RayScheduleAdapter(ScheduleAdapter):
         paused = {number: trial for number, trial in self._legs.items() if trial.status == TuneTrial.PAUSED}
         number = min(paused, key=lambda number: (self._ledger.trials[number].trial.step, number), default=None)
         return None if number is None else paused[number]
-
-    def _begin(self, trial: TuneTrial) -> None:
-        """The trial's next leg: from its start, from its own checkpoint, or from another's."""
-        number = self._numbers[trial.trial_id]
-        leg = self._leg(number, trial)
-        self._waiting.discard(trial)
-        source = self._ledger.trials[number].source
-        start = Pointer(
-            trial=number,
-            generation=leg.generation,
-            params=dict(leg.params),
-            step=source.step if source else 0,
-            path=source.path if source else None,
-        )
-        self._begun[number] = RayLeg(
-            number=next(self._leg_numbers),
-            params={**self._ledger.spec.fixed, **leg.params},
-            start=start,
-            checkpoint=leg.resume,
-            inherit=leg.inherit,
-        )
-        trial.set_config({**trial.config, **to_config(leg.params), LEG: self._begun[number]})
-
-    def _leg(self, number: int, trial: TuneTrial) -> Leg:
-        live, reason = self._ledger.trials[number], f"{self._name} says so"
-        pointer = self._pointer(trial)
-        if not live.is_paused:
-            return Leg(
-                trial=number,
-                generation=live.trial.generation,
-                params=live.trial.params,
-                resume=live.last.path if live.last else None,
-                inherit=live.origin.path if live.origin else None,
-            )
-        resume, recorded = Resume(number, reason), None
-        if pointer is not None and pointer.trial != number:
-            generation = live.trial.generation + 1
-            # Keyed, so that the same history draws the same.
-            rng = random.Random(f"{self._ledger.spec.seed}:{number}:{generation}")
-            params = from_config(self._space, trial.config, pointer.params, rng)
-            donor = pointer.trial if pointer.trial in self._ledger.trials else None
-            resume = Resume(number, reason, donor, params)
-            if pointer.path is not None and self._ledger.checkpoints.find(pointer.path) is not None:
-                recorded = Inheritance(
-                    study=self._ledger.spec.name,
-                    trial=number,
-                    generation=generation,
-                    donor=pointer.trial,
-                    donor_generation=pointer.generation,
-                    step=pointer.step,
-                    params=params,
-                    path=pointer.path,
-                    reason=reason,
-                    recorded_at=self._ledger.clock(),
-                )
-        leg = self._ledger.apply(resume, recorded=recorded)
-        assert leg is not None  # a Resume always gives one
-        return leg
-
-    def _pointer(self, trial: TuneTrial) -> Pointer | None:
-        """What Tune's checkpoint of the trial says; it may be another trial's."""
-        checkpoint = trial.checkpoint
-        if checkpoint is None:
-            return None
-        if checkpoint.path not in self._pointers:
-            with checkpoint.as_directory() as folder:
-                self._pointers[checkpoint.path] = Pointer.read(Path(folder))
-        return self._pointers[checkpoint.path]
-
-    def _release(self) -> None:
-        """Drop the checkpoints that neither the Ledger needs any more nor Ray's scheduler may ask for."""
-        checkpoints = self._ledger.checkpoints
-        if isinstance(checkpoints, KeptCheckpoints):
-            named = (self._pointer(trial) for trial in self._legs.values())
-            checkpoints.release({pointer.path for pointer in named if pointer is not None and pointer.path})
 
     # -- ends ---------------------------------------------------------------------------------------------
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
@@ -342,7 +264,8 @@ class RayScheduleAdapter(ScheduleAdapter):
     def _forget(self, trial: TuneTrial) -> None:
         number = self._numbers[trial.trial_id]
         self._waiting.discard(trial)
-        for known in (self._legs, self._jobs, self._begun, self._told):
+        self._ray_legs.forget(number)
+        for known in (self._legs, self._jobs, self._told):
             known.pop(number, None)
 
     def _ask(self, controller: Any, method: str, *arguments: Any) -> Any:

@@ -7,9 +7,8 @@ import shutil
 from pathlib import Path
 
 from hpo.ledger import Ledger
-from hpo.protocols import Choice, Store
+from hpo.protocols import Store
 from hpo.replay import Replay, history
-from hpo.schedule.foreign import ForeignScheduler
 from hpo.search.warm_start import teach
 from hpo.space import Space
 from hpo.warm_start import past_trials, to_data
@@ -23,8 +22,7 @@ def resume(ledger: Ledger, store: Store, storage: Path) -> None:
     Folders that an earlier driver wrote but did not record are removed.
     """
     study = ledger.spec.name
-    foreign = isinstance(ledger.scheduler, ForeignScheduler)
-    replay = _ForeignReplay(ledger) if foreign else Replay(ledger)
+    replay = Replay(ledger)
     replay.run(history(store, study))
     if ledger.spec.warm_start and not replay.is_warm:
         _warm_start(ledger, store)
@@ -42,13 +40,6 @@ def resume(ledger: Ledger, store: Store, storage: Path) -> None:
         rows.append(ledger.event("trial.requeued", number, step=ledger.trials[number].trial.step, from_step=step))
     ledger.write(rows)
     log.info("study %s goes on: %d rows replayed, %d trials queued again", study, replay.num_rows, len(lost))
-
-
-class _ForeignReplay(Replay):
-    """Of a study whose choices were made elsewhere, by a scheduler that can't be asked again: the record is right."""
-
-    def _chosen(self, recorded: Choice) -> None:
-        pass
 
 
 def _warm_start(ledger: Ledger, store: Store) -> None:

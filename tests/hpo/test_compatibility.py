@@ -136,7 +136,7 @@ def test_all_problems_are_told_at_once() -> None:
         spec({"x": X}, scheduler={"algorithm": "asha", "grace_steps": 9}),
         spec({"x": MUTABLE}, scheduler={"algorithm": "asha"}),
         spec({"x": MUTABLE, "n": N}, scheduler={"algorithm": "pbt", "population": 10, "interval_steps": 8}),
-        spec({"x": X}, scheduler={"algorithm": "ray:NoSuchScheduler"}),
+        spec({"x": X}, scheduler={"algorithm": "ray:AsyncHyperBandScheduler"}),
     ],
 )
 def test_what_can_be_honoured_is_accepted(accepted: StudySpec) -> None:
