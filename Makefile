@@ -20,7 +20,9 @@ demo: $(VENV)/.installed
 
 ## test: install, then all checks and all tests
 test: $(VENV)/.installed check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not ray" --numprocesses auto --maxprocesses 4
+	# A Ray head takes the machine for itself.
+	$(BIN)/python -m pytest -m ray
 
 ## check: formatting, lint, types, import contracts
 check: $(VENV)/.installed

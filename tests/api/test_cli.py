@@ -126,7 +126,7 @@ def test_a_study_is_planned_before_it_runs(run: Run, spec_file: Path) -> None:
     table = run("simulate", spec_file, "--step-seconds", 3600, "--repeats", 1)
     assert "worker groups" in table.output
     assert " h " in table.output
-    refused = run("simulate", spec_file, "--set", "scheduler.algorithm=ray:PB2")
+    refused = run("simulate", spec_file, "--set", "scheduler.algorithm=ray:AsyncHyperBandScheduler")
     assert refused.exit_code == 2
     assert "scheduler.algorithm" in refused.output
 

@@ -72,6 +72,29 @@ def unchanged(store: Store) -> Iterator[None]:
             lambda s: s.update(search={"algorithm": "grid"}),
             "/spec/parameters/lr/step", "lr", "finitely many", "choose another algorithm", id="grid",
         ),
+        pytest.param(
+            lambda s: s.update(
+                search={"algorithm": "hyperopt"},
+                objective=[{"metric": "loss", "direction": "minimize"}, {"metric": "size", "direction": "minimize"}],
+            ),
+            "/spec/search/algorithm", "hyperopt", "", "optuna", id="objectives",
+        ),
+        pytest.param(
+            lambda s: s.update(scheduler={"algorithm": "pbt", "population": 1000}),
+            "/spec/scheduler/population", "1000", "larger than the budget", "lower population", id="population",
+        ),
+        pytest.param(
+            lambda s: s.update(scheduler={"algorithm": "ray:PB3"}),
+            "/spec/scheduler/algorithm", "PB3", "", "PB2", id="ray",
+        ),
+        pytest.param(
+            lambda s: s["parameters"]["units"].update(when={"units": [1]}),
+            "/spec/parameters/units/when/units", "units", "depends on itself", "drop the condition", id="circle",
+        ),
+        pytest.param(
+            lambda s: s.update(warm_start=["nobody"]),
+            "/spec/warm_start/0", "nobody", "no study is named", "hpo ls", id="warm-start",
+        ),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("address", ["/v1/studies", "/v1/studies:validate"])
