@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test test-all check clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -22,7 +22,11 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed check
 	$(BIN)/python -m pytest -m "not ray" --numprocesses auto --maxprocesses 4
 	# A Ray head takes the machine for itself.
-	$(BIN)/python -m pytest -m ray
+	$(BIN)/python -m pytest -m "ray and not long"
+
+## test-all: the tests, and further cases of them that take minutes
+test-all: test
+	HPO_TEST_KILLS=3 $(BIN)/python -m pytest -m long
 
 ## check: formatting, lint, types, import contracts
 check: $(VENV)/.installed

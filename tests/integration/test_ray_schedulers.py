@@ -50,6 +50,7 @@ def test_pb2_lets_a_population_of_four_on_two_groups_inherit(runner, tmp_path):
     assert {str(path) for path in left} == {checkpoint.path for checkpoint in done.checkpoints}
 
 
+@pytest.mark.long
 def test_async_hyperband_stops_trials_that_then_train_no_more(runner, tmp_path):
     trained = tmp_path / "trained"
     done = runner.run(

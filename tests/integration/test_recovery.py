@@ -41,7 +41,7 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", [pytest.param("asha and optuna", marks=pytest.mark.long), "pbt and hyperopt"])
 def test_a_killed_driver_costs_no_measurement_and_changes_no_decision(runner, tmp_path, name):
     trained = tmp_path / "trained"
     changes = {
