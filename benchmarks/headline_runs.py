@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 import time
@@ -97,6 +98,8 @@ def table_rows(runs: list[dict[str, Any]], more: dict[str, str] | None = None) -
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """`mean ± standard deviation`, or the value alone."""
+    """`mean ± standard deviation`, or the value alone; nothing where it was not measured."""
+    if any(math.isnan(value) for value in values):
+        return ""
     mean = f"{statistics.fmean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
