@@ -1,125 +1,19 @@
-from __future__ import annotations
+"""What a ledger decides and records of reports and ends."""
 
-from dataclasses import replace
-from typing import Any
+from __future__ import annotations
 
 import pytest
 
-from hpo.ledger import Ledger
-from hpo.protocols import Choice, Drop, Resume, Scheduler, Start
-from hpo.specfile import parse
 from hpo.trial import (
     Action,
     Checkpoint,
     Decision,
-    Event,
     FailureCause,
-    Inheritance,
     Measurement,
-    Params,
     Row,
-    Trial,
     TrialState,
 )
-
-
-class Listed:
-    """A searcher that proposes 0.0, 0.1, … and remembers what it was told."""
-
-    def __init__(self, size: int = 100) -> None:
-        self.size = size
-        self.completed: list[Trial] = []
-
-    def suggest(self, number: int) -> Params | None:
-        return {"x": number / 10} if number < self.size else None
-
-    def adopt(self, number: int, params: Params) -> None: ...
-
-    def observe(self, measurement: Measurement) -> None: ...
-
-    def complete(self, trial: Trial) -> None:
-        self.completed.append(trial)
-
-
-class StopsAbove:
-    """A scheduler that stops what is above a bound, and completes at the last step."""
-
-    def __init__(self, bound: float, last: int) -> None:
-        self.bound, self.last = bound, last
-
-    def created(self, trial: Trial) -> None: ...
-
-    def choose(self, *, can_start: bool) -> Choice | None:
-        return Start() if can_start else None
-
-    def decide(self, measurement: Measurement) -> Decision:
-        action = Action.COMPLETE if measurement.step >= self.last else Action.CONTINUE
-        if measurement.metrics["loss"] > self.bound:
-            action = Action.STOP
-        return Decision(
-            study=measurement.study,
-            trial=measurement.trial,
-            step=measurement.step,
-            action=action,
-            reason="above the bound",
-            rung=measurement.step,
-            cutoff=self.bound,
-            recorded_at=measurement.recorded_at,
-        )
-
-    def complete(self, trial: Trial) -> None: ...
-
-
-class Scripted(StopsAbove):
-    """Pauses each trial at step 1; then chooses as the script says, until it is used up."""
-
-    def __init__(self, *script: Choice | None) -> None:
-        super().__init__(100.0, 9)
-        self.script = list(script)
-
-    def decide(self, measurement: Measurement) -> Decision:
-        decision = super().decide(measurement)
-        paused = measurement.step == 1 and measurement.generation == 0
-        return (
-            replace(decision, action=Action.PAUSE) if paused else replace(decision, generation=measurement.generation)
-        )
-
-    def choose(self, *, can_start: bool) -> Choice | None:
-        return self.script.pop(0) if self.script else None
-
-
-class Book:
-    """A ledger and what it wrote."""
-
-    def __init__(self, scheduler: Scheduler | None = None, searcher: Listed | None = None, **budget: Any) -> None:
-        spec = {
-            "name": "s",
-            "trainable": "m:f",
-            "parameters": {"x": {"type": "float", "low": 0, "high": 1}},
-            "objective": {"metric": "loss", "direction": "minimize", "goal": budget.pop("goal", None)},
-            "budget": {"trials": 5, "steps_per_trial": 3, **budget},
-        }
-        self.rows: list[Row] = []
-        self.dropped: list[str] = []
-        self.now = 0.0
-        self.searcher = searcher or Listed()
-        self.ledger = Ledger(
-            parse(spec),
-            self.searcher,
-            scheduler or StopsAbove(10.0, 3),
-            write=self.rows.extend,
-            drop_checkpoint=lambda checkpoint: self.dropped.append(checkpoint.path),
-            clock=lambda: self.now,
-        )
-
-    def of(self, kind: type) -> list[Any]:
-        return [row for row in self.rows if isinstance(row, kind)]
-
-    def events(self, kind: str) -> list[Event]:
-        return [event for event in self.of(Event) if event.kind == kind]
-
-    def trial(self, number: int) -> Trial:
-        return next(trial for trial in reversed(self.of(Trial)) if trial.number == number)
+from tests.hpo.ledger_book import Book, Listed, StopsAbove
 
 
 def test_a_trial_completes_at_its_last_step_and_every_report_is_a_row_with_its_decision():
@@ -269,85 +163,3 @@ def test_everything_that_one_call_changes_is_written_at_once():
     assert len(writes) == 2
     kinds = [type(row).__name__ for row in writes[1]]
     assert kinds == ["Measurement", "Checkpoint", "Event", "Event", "Event", "Decision", "Trial", "Event"]
-
-
-def test_a_paused_trial_gives_its_place_away_and_goes_on_from_its_checkpoint():
-    book = Book(Scripted(Start(), Start(), None, Resume(0, "its turn")))
-    book.ledger.next()
-    assert book.ledger.report(0, 1, {"loss": 1.0}, checkpoint=("/0", 1)) is Action.PAUSE
-    assert book.trial(0).state is TrialState.PAUSED
-    second = book.ledger.next()
-    assert second is not None
-    assert second.trial == 1
-    assert book.ledger.next() is None, "the scheduler waits"
-    assert book.ledger.progress.error is None
-    leg = book.ledger.next()
-    assert leg is not None
-    assert (leg.trial, leg.resume, leg.inherit) == (0, "/0", None)
-    assert book.trial(0).state is TrialState.RUNNING
-    assert book.ledger.report(0, 1, {"loss": 99.0}) is Action.CONTINUE, "the step that it repeats counts once"
-    assert book.ledger.report(0, 2, {"loss": 0.5}) is Action.CONTINUE
-
-
-def test_an_inheritance_is_an_edge_of_the_family_tree_and_the_donors_checkpoint_stays_until_it_is_not_needed():
-    book = Book(Scripted(Start(), Start(), Resume(0, "worse", donor=1, params={"x": 0.9}), Resume(1)))
-    book.ledger.next()
-    book.ledger.next()
-    book.ledger.report(0, 1, {"loss": 5.0}, checkpoint=("/0-1", 1))
-    book.ledger.report(1, 1, {"loss": 1.0}, checkpoint=("/1-1", 1))
-    leg = book.ledger.next()
-    assert leg is not None
-    assert (leg.trial, leg.generation, leg.params, leg.resume, leg.inherit) == (0, 1, {"x": 0.9}, None, "/1-1")
-    (edge,) = book.of(Inheritance)
-    assert (edge.trial, edge.generation, edge.donor, edge.donor_generation, edge.step) == (0, 1, 1, 0, 1)
-    trial = book.trial(0)
-    assert (trial.parent, trial.generation, trial.step, trial.params) == (1, 1, 1, {"x": 0.9})
-    assert (trial.value, trial.best_params) == (5.0, {"x": 0.0}), "its best value is of its old configuration"
-    book.ledger.next()
-    book.ledger.report(1, 2, {"loss": 0.9}, checkpoint=("/1-2", 1))
-    assert "/1-1" not in book.dropped, "trial 0 has nothing else to start from"
-    assert book.ledger.report(0, 1, {"loss": 3.0}, generation=0) is Action.STOP, "a report of its former life"
-    book.ledger.report(0, 2, {"loss": 0.8}, generation=1, checkpoint=("/0-2", 1))
-    assert "/1-1" in book.dropped
-    trial = book.trial(0)
-    assert (trial.value, trial.value_generation, trial.best_params) == (0.8, 1, {"x": 0.9})
-
-
-def test_without_a_checkpoint_of_the_donors_a_trial_goes_on_with_its_own_weights_and_says_why():
-    book = Book(Scripted(Start(), Start(), Resume(0, "worse", donor=1, params={"x": 0.9})))
-    book.ledger.next()
-    book.ledger.next()
-    book.ledger.report(0, 1, {"loss": 5.0})
-    leg = book.ledger.next()
-    assert leg is not None
-    assert (leg.trial, leg.generation, leg.params) == (0, 0, {"x": 0.0})
-    (event,) = book.events("trial.resumed")
-    assert event.data["message"] == "trial 1 has no checkpoint to inherit"
-
-
-def test_a_dropped_trial_is_stopped_with_the_schedulers_reason():
-    book = Book(Scripted(Start(), Drop(0, "not among the best"), Start()))
-    book.ledger.next()
-    book.ledger.report(0, 1, {"loss": 1.0})
-    leg = book.ledger.next()
-    assert leg is not None
-    assert leg.trial == 1
-    assert (book.trial(0).state, book.trial(0).message) == (TrialState.STOPPED, "not among the best")
-
-
-def test_a_scheduler_that_waits_for_nothing_fails_the_study_instead_of_hanging():
-    book = Book(Scripted(Start()))
-    book.ledger.next()
-    book.ledger.report(0, 1, {"loss": 1.0})
-    assert book.ledger.next() is None
-    assert "waits for ever" in (book.ledger.progress.error or "")
-
-
-def test_what_a_dead_driver_was_training_comes_first_and_from_its_last_checkpoint():
-    book = Book()
-    book.ledger.next()
-    book.ledger.next()
-    book.ledger.report(1, 1, {"loss": 1.0}, checkpoint=("/1", 1))
-    assert book.ledger.requeue() == [0, 1]
-    legs = [book.ledger.next() for _ in range(3)]
-    assert [(leg.trial, leg.resume) for leg in legs if leg] == [(0, None), (1, "/1"), (2, None)]
