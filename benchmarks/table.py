@@ -20,18 +20,27 @@ def options(description: str) -> argparse.ArgumentParser:
 
 def show(name: str, rows: list[dict[str, Any]], figures: dict[str, Any], *, save: bool) -> None:
     """Print rows as a Markdown table and the figures as the last line; `save` keeps both with date and hardware."""
+    table = markdown(rows)
+    print(table)
+    if save:
+        command = f"`python benchmarks/{name}.py --save`"
+        text = f"# {name}\n\n{provenance(command)}\n\n{table}\n\n`{json.dumps(figures)}`\n"
+        (Path(__file__).parent / "results" / f"{name}.md").write_text(text, encoding="utf-8")
+    print(json.dumps(figures), flush=True)
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """A table with the columns of the first row."""
     columns = list(rows[0])
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(_text(row[column]) for column in columns) + " |" for row in rows]
-    table = "\n".join(lines)
-    print(table)
-    if save:
-        day = datetime.date.today().isoformat()
-        machine = f"{os.cpu_count()} × {_processor()}, Python {platform.python_version()}"
-        command = f"`python benchmarks/{name}.py --save`"
-        text = f"# {name}\n\n{day}, {machine}; {command}\n\n{table}\n\n`{json.dumps(figures)}`\n"
-        (Path(__file__).parent / "results" / f"{name}.md").write_text(text, encoding="utf-8")
-    print(json.dumps(figures), flush=True)
+    return "\n".join(lines)
+
+
+def provenance(command: str) -> str:
+    """Date, hardware, and the command, as every saved result begins."""
+    day = datetime.date.today().isoformat()
+    return f"{day}, {os.cpu_count()} × {_processor()}, Python {platform.python_version()}; {command}"
 
 
 def _text(value: Any) -> str:

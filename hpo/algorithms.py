@@ -47,6 +47,15 @@ class HyperoptSearch(Table):
     """Random configurations before the model is asked (tpe only)."""
 
 
+class GeneticSearch(Table):
+    """Our genetic search: Sobol' points first, then children of the best, screened by a model of what was seen.
+
+    With the scheduler `genetic` the two share what they know.
+    """
+
+    algorithm: Literal["genetic"]
+
+
 def _algorithm(default: str) -> Callable[[Any], str | None]:
     """Which table of a union it is, by its key `algorithm`."""
 
@@ -64,7 +73,8 @@ SearchSpec = Annotated[
     | Annotated[GridSearch, Tag("grid")]
     | Annotated[SobolSearch, Tag("sobol")]
     | Annotated[OptunaSearch, Tag("optuna")]
-    | Annotated[HyperoptSearch, Tag("hyperopt")],
+    | Annotated[HyperoptSearch, Tag("hyperopt")]
+    | Annotated[GeneticSearch, Tag("genetic")],
     Discriminator(_algorithm("random")),
 ]
 """Which searcher picks the configurations."""
@@ -130,6 +140,20 @@ class PbtSchedule(Table):
     """Whether all wait for each other at each comparison."""
 
 
+class GeneticSchedule(Table):
+    """Our genetic scheduler: trials pause at rungs, and the most promising of each, by what was seen and what a model
+    predicts, go on.
+    """
+
+    algorithm: Literal["genetic"]
+    grace_steps: Annotated[int, Field(ge=1)] = 1
+    """The first rung, in steps."""
+    reduction_factor: Annotated[int, Field(ge=2, le=64)] = 3
+    """About the best 1/reduction_factor of a rung go on."""
+    resumable: bool = True
+    """Whether a trial can go on from its checkpoint. Otherwise none pauses: each is trained to its end."""
+
+
 class RaySchedule(Table):
     """One of Ray Tune's own schedulers, such as `ray:PB2`. After a restart of the driver it starts with no memory."""
 
@@ -154,6 +178,7 @@ SchedulerSpec = Annotated[
     | Annotated[HyperbandSchedule, Tag("hyperband")]
     | Annotated[MedianSchedule, Tag("median")]
     | Annotated[PbtSchedule, Tag("pbt")]
+    | Annotated[GeneticSchedule, Tag("genetic")]
     | Annotated[RaySchedule, Tag("ray")],
     Discriminator(_algorithm("fifo")),
 ]
@@ -165,6 +190,7 @@ SEARCHES: Mapping[str, type[Table]] = {
     "sobol": SobolSearch,
     "optuna": OptunaSearch,
     "hyperopt": HyperoptSearch,
+    "genetic": GeneticSearch,
 }
 SCHEDULES: Mapping[str, type[Table]] = {
     "fifo": FifoSchedule,
@@ -172,6 +198,7 @@ SCHEDULES: Mapping[str, type[Table]] = {
     "hyperband": HyperbandSchedule,
     "median": MedianSchedule,
     "pbt": PbtSchedule,
+    "genetic": GeneticSchedule,
     "ray": RaySchedule,
 }
 """By the value of `algorithm`; "ray" stands for all that begin with ray:."""

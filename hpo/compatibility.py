@@ -7,9 +7,17 @@ from collections.abc import Iterator
 from hpo.errors import InvalidSpecError, Problem
 from hpo.ray_names import ray_problems
 from hpo.space import Space
-from hpo.spec import FloatParameter, GridSearch, HyperoptSearch, IntParameter, OptunaSearch, PbtSchedule, StudySpec
+from hpo.spec import (
+    FloatParameter,
+    GridSearch,
+    HyperoptSearch,
+    IntParameter,
+    OptunaSearch,
+    PbtSchedule,
+    StudySpec,
+)
 
-SEVERAL_OBJECTIVES = "random, grid, sobol, or optuna with the sampler tpe, gp, nsgaii, qmc or random"
+SEVERAL_OBJECTIVES = "genetic, random, grid, sobol, or optuna with the sampler tpe, gp, nsgaii, qmc or random"
 """What takes more than one objective."""
 HYPEROPT_ANCESTORS = 60
 """HyperOpt goes through a space by recursion: with more, Python's stack might end."""

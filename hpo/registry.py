@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hpo import compatibility
 from hpo.protocols import Scheduler, Searcher
 from hpo.spec import (
     AshaSchedule,
     FifoSchedule,
+    GeneticSchedule,
+    GeneticSearch,
     GridSearch,
     HyperbandSchedule,
     HyperoptSearch,
@@ -19,14 +23,17 @@ from hpo.spec import (
     StudySpec,
 )
 
+if TYPE_CHECKING:
+    from hpo.evolution import Evolution, Parts
 
-def searcher(spec: StudySpec) -> Searcher:
+
+def searcher(spec: StudySpec, evolution: Evolution | None = None) -> Searcher:
     """A new searcher of the specification; it tries `spec.initial` first.
 
     Raises InvalidSpecError as `compatibility.check` does.
     """
     compatibility.check(spec)
-    chosen = _searcher(spec)
+    chosen = _searcher(spec, evolution)
     if not spec.initial:
         return chosen
     from hpo.search.initial import InitialFirst
@@ -34,7 +41,7 @@ def searcher(spec: StudySpec) -> Searcher:
     return InitialFirst(chosen, spec)
 
 
-def _searcher(spec: StudySpec) -> Searcher:
+def _searcher(spec: StudySpec, evolution: Evolution | None) -> Searcher:
     match spec.search:
         case RandomSearch():
             from hpo.search.random import RandomSearcher
@@ -56,9 +63,31 @@ def _searcher(spec: StudySpec) -> Searcher:
             from hpo.search.hyperopt import HyperoptSearcher
 
             return HyperoptSearcher(spec, options)
+        case GeneticSearch():
+            from hpo.search.genetic import GeneticSearcher
+
+            return GeneticSearcher(evolution or new_evolution(spec))
 
 
-def scheduler(spec: StudySpec) -> Scheduler:
+def pair(spec: StudySpec, parts: Parts | None = None) -> tuple[Searcher, Scheduler]:
+    """The searcher and the scheduler of a study; where both are genetic, they share what they know.
+
+    `parts` says what takes part in a genetic search; all, unless given. Raises as `searcher` and `scheduler` do.
+    """
+    evolution = new_evolution(spec, parts) if isinstance(spec.search, GeneticSearch) else None
+    return searcher(spec, evolution), scheduler(spec, evolution)
+
+
+def new_evolution(spec: StudySpec, parts: Parts | None = None) -> Evolution:
+    """What a genetic search knows, at its beginning. Its rungs are those of the scheduler, if that has any."""
+    from hpo.evolution import ALL_PARTS, Evolution
+    from hpo.schedule.asha import rungs
+
+    grace, factor = getattr(spec.scheduler, "grace_steps", 1), getattr(spec.scheduler, "reduction_factor", 3)
+    return Evolution(spec, rungs(grace, factor, spec.budget.steps_per_trial), parts or ALL_PARTS)
+
+
+def scheduler(spec: StudySpec, evolution: Evolution | None = None) -> Scheduler:
     """A new scheduler of the specification.
 
     Raises InvalidSpecError as `compatibility.check` does, and ValueError for those of Ray Tune: the engine runs them.
@@ -89,6 +118,10 @@ def scheduler(spec: StudySpec) -> Scheduler:
             from hpo.schedule.pbt import PbtScheduler
 
             return PbtScheduler(spec, options)
+        case GeneticSchedule() as options:
+            from hpo.schedule.genetic import GeneticScheduler
+
+            return GeneticScheduler(spec, options, evolution or new_evolution(spec))
         case RaySchedule(algorithm=name):
             raise ValueError(
                 f"scheduler.algorithm is {name!r}, but only a Ray cluster can run {name}; choose one without ray:"

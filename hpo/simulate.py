@@ -166,8 +166,7 @@ class SimulatedCluster:
     def _new_ledger(self) -> Ledger:
         return Ledger(
             self.spec,
-            registry.searcher(self.spec),
-            registry.scheduler(self.spec),
+            *registry.pair(self.spec),
             write=self._recorded.write,
             drop_checkpoint=self._recorded.drop,
             clock=lambda: self.now,

@@ -13,6 +13,8 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_serializer, f
 from hpo.algorithms import (
     AshaSchedule,
     FifoSchedule,
+    GeneticSchedule,
+    GeneticSearch,
     GridSearch,
     HyperbandSchedule,
     HyperoptSearch,
@@ -44,10 +46,10 @@ from hpo.trainables import BUILT_IN, is_target
 
 __all__ = [
     "MAX_CHOICES", "MAX_INTEGER", "NAME", "AshaSchedule", "BoolParameter", "Budget", "CategoricalParameter",
-    "FifoSchedule", "FloatParameter", "GridSearch", "HyperbandSchedule", "HyperoptSearch", "IntParameter",
-    "MedianSchedule", "Objective", "OptunaSearch", "ParamValue", "Parameter", "PbtSchedule", "RandomSearch",
-    "RaySchedule", "Resources", "Retry", "SchedulerSpec", "SearchSpec", "SobolSearch", "StudySpec", "Table", "exact",
-    "extremes", "suggest",
+    "FifoSchedule", "FloatParameter", "GeneticSchedule", "GeneticSearch", "GridSearch", "HyperbandSchedule",
+    "HyperoptSearch", "IntParameter", "MedianSchedule", "Objective", "OptunaSearch", "ParamValue", "Parameter",
+    "PbtSchedule", "RandomSearch", "RaySchedule", "Resources", "Retry", "SchedulerSpec", "SearchSpec", "SobolSearch",
+    "StudySpec", "Table", "exact", "extremes", "suggest",
 ]  # fmt: skip
 
 MAX_TRIALS = 100_000

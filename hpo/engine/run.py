@@ -77,10 +77,11 @@ def run_study(
     groups = plan_groups(spec)
     escape = _escape(spec)
     with Recorder(store, lease, lease_seconds=lease_seconds) as recorder:
+        searcher, scheduler = (registry.searcher(spec), escape.seat) if escape else registry.pair(spec)
         ledger = Ledger(
             spec,
-            registry.searcher(spec),
-            escape.seat if escape else registry.scheduler(spec),
+            searcher,
+            scheduler,
             write=recorder.write,
             drop_checkpoint=recorder.drop,
             started_at=study.started_at,

@@ -111,6 +111,7 @@ class SchedulerConformance:
             assert replay(self.make(), calls) == calls
 
     def test_the_global_random_state_is_neither_read_nor_changed(self) -> None:
+        self.make()  # what is imported for it may draw
         random.seed(1)
         np.random.seed(1)
         before = random.getstate(), np.random.get_state()[1].tolist()

@@ -10,7 +10,8 @@ from conformance.scheduler_play import begun, ended, report
 
 from hpo import registry
 from hpo.protocols import Resume, Start
-from hpo.schedule.pbt import PbtScheduler, quantile_size
+from hpo.schedule.pbt import PbtScheduler
+from hpo.schedule.population import quantile_size
 from hpo.trial import Action
 
 CONTINUE, PAUSE, COMPLETE = Action.CONTINUE, Action.PAUSE, Action.COMPLETE
