@@ -1,9 +1,9 @@
-"""The explore step of population-based training: a donor's configuration, changed. Pure."""
+"""Changed configurations of those that go on from a donor: what all of them keep to, and PBT's explore step. Pure."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hpo.parameters import (
     FloatParameter,
@@ -22,6 +22,32 @@ MAX_DRAWS = 100
 """How often a forbidden configuration is drawn anew before the donor's own is taken."""
 
 
+def mutable_names(space: Space, params: Mapping[str, ParamValue]) -> list[str]:
+    """The parameters of a configuration that may change while its trial trains."""
+    return [name for name in space.names if space.parameters[name].mutable and name in params]
+
+
+def varied(
+    space: Space,
+    params: Mapping[str, ParamValue],
+    rng: random.Random,
+    draw: Callable[[], Mapping[str, ParamValue]],
+) -> dict[str, ParamValue]:
+    """A donor's configuration with what `draw` gives for its mutable parameters in place of its own.
+
+    Parameters that become active by a change of their parent are drawn, those that become inactive are left out. Where
+    the result is forbidden it is drawn again, at most MAX_DRAWS times; after that nothing is changed.
+    """
+    for _ in range(MAX_DRAWS):
+        changed = {**params, **draw()}
+        # Asked before, too: to complete what is forbidden already would be a long search for nothing.
+        if not space.is_forbidden(changed):
+            changed = space.complete(changed, rng)
+            if not space.is_forbidden(changed):
+                return changed
+    return dict(params)
+
+
 def explore(
     space: Space,
     params: Mapping[str, ParamValue],
@@ -32,26 +58,21 @@ def explore(
 ) -> dict[str, ParamValue]:
     """A donor's configuration with each parameter that is marked `mutable` drawn anew, or else perturbed.
 
-    Jaderberg et al. 2017 (arXiv:1711.09846), section 4: "perturb" and "resample". Parameters that become active by a
-    change of their parent are drawn, those that become inactive are left out. Where the result is forbidden it is
-    drawn again, at most MAX_DRAWS times; after that nothing is changed.
+    Jaderberg et al. 2017 (arXiv:1711.09846), section 4: "perturb" and "resample". Conditions and forbidden
+    combinations as `varied` says.
     """
-    for _ in range(MAX_DRAWS):
-        changed = dict(params)
-        for name in space.names:
+
+    def draw() -> dict[str, ParamValue]:
+        drawn: dict[str, ParamValue] = {}
+        for name in mutable_names(space, params):
             parameter = space.parameters[name]
-            if not parameter.mutable or name not in params:
-                continue
             if rng.random() < resample_probability:
-                changed[name] = decode_value(parameter, rng.random())
+                drawn[name] = decode_value(parameter, rng.random())
             else:
-                changed[name] = perturb(parameter, params[name], rng.choice(factors))
-        # Asked before, too: to complete what is forbidden already would be a long search for nothing.
-        if not space.is_forbidden(changed):
-            changed = space.complete(changed, rng)
-            if not space.is_forbidden(changed):
-                return changed
-    return dict(params)
+                drawn[name] = perturb(parameter, params[name], rng.choice(factors))
+        return drawn
+
+    return varied(space, params, rng, draw)
 
 
 def perturb(parameter: Parameter, value: ParamValue, factor: float) -> ParamValue:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hpo.schedule.explore import explore
-from hpo.schedule.population import Key, Member, Offer, PopulationScheduler, Standing
+from hpo.schedule.population import Key, Member, PopulationScheduler, Standing
 from hpo.spec import PbtSchedule, StudySpec
-from hpo.trial import Measurement
+from hpo.trial import Measurement, Params
 
 
 @dataclass(slots=True)
@@ -53,15 +53,14 @@ class PbtScheduler(PopulationScheduler):
     def _score(self, member: Member, measurement: Measurement) -> float:
         return self._sign * measurement.metrics[self._metric]
 
-    def _offer(self, receiver: Member, donor: Member, rng: random.Random) -> Offer:
-        params = explore(
+    def _child(self, receiver: Member, donor: Member, rng: random.Random) -> Params:
+        return explore(
             self._space,
             donor.params,
             rng,
             resample_probability=self._options.resample_probability,
             factors=self._options.factors,
         )
-        return Offer(params, donor.step)
 
     # -- rounds -------------------------------------------------------------------------------------------
     def _pause(self, member: Member) -> str | None:

@@ -109,8 +109,8 @@ class PopulationScheduler(ABC):
     another: else its weights are not those of its score. Where a member ends, another trial takes its place while the
     budget has any. Draws are keyed by (seed, trial, how many donors it was given before).
 
-    O(log n) and shifts of n pointers a report, O(n) a choice. What a score is, and how an offer's parameters come to
-    be, a subclass says.
+    O(log n) and shifts of n pointers a report, O(n) a choice. What a score is, and how a child's parameters come to be,
+    a subclass says.
     """
 
     _algorithm: str
@@ -145,11 +145,11 @@ class PopulationScheduler(ABC):
         """Of a member at its boundary; higher is better."""
 
     @abstractmethod
-    def _offer(self, receiver: Member, donor: Member, rng: random.Random) -> Offer:
-        """What the receiver goes on with."""
+    def _child(self, receiver: Member, donor: Member, rng: random.Random) -> Params:
+        """The parameters that the receiver goes on with."""
 
-    def _reported(self, member: Member, measurement: Measurement, taken: Offer | None) -> None:  # noqa: B027
-        """Every report, before `_score`; with what the member was offered, if the report shows that it took it."""
+    def _reported(self, member: Member, measurement: Measurement, *, took_over: bool) -> None:  # noqa: B027
+        """A report, before `_score`; `took_over` says that it is the first with a donor's weights."""
 
     def _pause(self, member: Member) -> str | None:
         """Why a member that is at its boundary pauses; None if it doesn't."""
@@ -232,7 +232,7 @@ class PopulationScheduler(ABC):
         donor = self._donor(member, standing, rng)
         if donor is None:
             return Resume(member.number, f"{place}: goes on as it is, as nobody of the top can give its weights")
-        member.offer = self._offer(member, donor, rng)
+        member.offer = Offer(self._child(member, donor, rng), donor.step)
         member.num_offers += 1
         reason = f"{place}: goes on from trial {donor.number} ({self._value(donor)}) at step {donor.step}"
         return Resume(member.number, reason, donor.number, member.offer.params)
@@ -261,12 +261,12 @@ class PopulationScheduler(ABC):
         checkpoint, or an older one than its last report."""
         self._unpause(member)
         offer, member.offer = member.offer, None
-        taken = offer if measurement.generation != member.generation else None
-        if taken is not None:
-            member.params = taken.params
-            member.due = self._boundary_after(min(taken.step, measurement.step - 1))
+        took_over = offer is not None and measurement.generation != member.generation
+        if offer is not None and took_over:
+            member.params = offer.params
+            member.due = self._boundary_after(min(offer.step, measurement.step - 1))
         member.generation, member.step = measurement.generation, measurement.step
-        self._reported(member, measurement, taken)
+        self._reported(member, measurement, took_over=took_over)
 
     def _boundary_after(self, step: int) -> int:
         return (step // self._interval + 1) * self._interval
