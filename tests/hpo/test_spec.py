@@ -169,7 +169,7 @@ BROKEN: list[tuple[str, Any, str, str, str]] = [
     ("scheduler/algorithm", "ray", "/scheduler/algorithm", "'ray' names no scheduler of Ray Tune", "ray:PB2"),
     ("scheduler/algorithm", "ray:a b", "/scheduler/algorithm", "'ray:a b' names no scheduler", "ray:PB2"),
     ("scheduler", None, "/scheduler", "None is no table of keys", 'algorithm = "fifo"'),
-    ("scheduler/grace_steps", 3, "/scheduler/grace_steps", "algorithm 'fifo'", "only asha, hyperband, median, genetic take it"),
+    ("scheduler/grace_steps", 3, "/scheduler/grace_steps", "algorithm 'fifo'", "hyperband, median, genetic take it"),
     ("scheduler/grace_steps", 3, "/scheduler/grace_steps", "no key", 'drop it, or set algorithm = "asha"'),
     ("scheduler/population", 3, "/scheduler/population", "'fifo'", 'only pbt takes it: drop it, or set algorithm = "p'),
     ("scheduler/grace_step", 3, "/scheduler/grace_step", "'fifo'", "did you mean 'grace_steps'? Only asha, hyperband"),
