@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import digits_mlp
 import numpy as np
 
+from benchmarks import digits_mlp
 from hpo.ledger import Ledger, Leg
 from hpo.protocols import Scheduler, Trainable, TrialStopped
 from hpo.simulate import Conditions, SimulatedCluster
@@ -32,6 +32,9 @@ class _Cluster(SimulatedCluster):
     @staticmethod
     def _unused(*_: object) -> tuple[Metrics, float]:
         raise AssertionError
+
+    def close(self) -> None:
+        """Gives back what is outside memory."""
 
     def _new_ledger(self) -> Ledger:
         ledger = super()._new_ledger()
@@ -62,7 +65,7 @@ class TrainedCluster(_Cluster):
 
 class TrainableCluster(_Cluster):
     """Trains any trainable, a step at a time, in this process: each step begins with a checkpoint folder and ends with
-    one, in a temporary folder that goes with the cluster."""
+    one, in a temporary folder. Use it in a `contextlib.closing`."""
 
     def __init__(
         self, spec: StudySpec, workers: int, trainable: Trainable, make_scheduler: MakeScheduler | None = None
@@ -71,6 +74,9 @@ class TrainableCluster(_Cluster):
         self._temporary = tempfile.TemporaryDirectory(prefix="hpo-trained-")
         self._folder = Path(self._temporary.name)
         super().__init__(spec, workers, make_scheduler)
+
+    def close(self) -> None:
+        self._temporary.cleanup()
 
     def evaluate(self, leg: Leg, from_step: int, to_step: int, rng: random.Random) -> tuple[Metrics, float]:
         own = self._folder / self.checkpoint_path(leg, from_step)

@@ -141,15 +141,25 @@ class PbtSchedule(Table):
 
 
 class GeneticSchedule(Table):
-    """Our genetic scheduler: trials pause at rungs, and the most promising of each, by what was seen and what a model
-    predicts, go on.
+    """Our genetic scheduler, with the inheritance of weights or over rungs.
+
+    With it, a population trains, and its losers go on from the weights of winners, with parameters of two parents; it
+    changes those that are marked `mutable = true`. Without it, trials pause at rungs, and the most promising of each,
+    by what was seen and what a model predicts, go on.
     """
 
     algorithm: Literal["genetic"]
+    inherit: bool | None = None
+    """Whether weights are inherited. Unless given: where any parameter is mutable, there is one objective, and
+    `resumable` is true."""
+    population: Annotated[int, Field(ge=2)] | None = None
+    """With inheritance: trials that live at once, trained or paused; budget.trials unless given."""
+    interval_steps: Annotated[int, Field(ge=1)] = 1
+    """With inheritance: how many steps lie between two comparisons."""
     grace_steps: Annotated[int, Field(ge=1)] = 1
-    """The first rung, in steps."""
+    """Without inheritance: the first rung, in steps."""
     reduction_factor: Annotated[int, Field(ge=2, le=64)] = 3
-    """About the best 1/reduction_factor of a rung go on."""
+    """Without inheritance: about the best 1/reduction_factor of a rung go on."""
     resumable: bool = True
     """Whether a trial can go on from its checkpoint. Otherwise none pauses: each is trained to its end."""
 

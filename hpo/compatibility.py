@@ -9,6 +9,7 @@ from hpo.ray_names import ray_problems
 from hpo.space import Space
 from hpo.spec import (
     FloatParameter,
+    GeneticSchedule,
     GridSearch,
     HyperoptSearch,
     IntParameter,
@@ -32,6 +33,16 @@ def check(spec: StudySpec) -> None:
     problems = [*_search_problems(spec), *_scheduler_problems(spec)]
     if problems:
         raise InvalidSpecError(problems)
+
+
+def inherits(spec: StudySpec) -> bool:
+    """Whether the genetic scheduler lets trials go on from the weights of others; False with another scheduler."""
+    options = spec.scheduler
+    if not isinstance(options, GeneticSchedule):
+        return False
+    if options.inherit is not None:
+        return options.inherit
+    return options.resumable and len(spec.objectives) == 1 and _has_mutable(spec)
 
 
 def _search_problems(spec: StudySpec) -> Iterator[Problem]:
@@ -105,44 +116,106 @@ def _several(spec: StudySpec, pointer: str, chosen: str) -> Problem:
 
 def _scheduler_problems(spec: StudySpec) -> Iterator[Problem]:
     grace, steps = getattr(spec.scheduler, "grace_steps", 1), spec.budget.steps_per_trial
-    if grace > steps:
+    if grace > steps and not inherits(spec):
         yield Problem(
             "/scheduler/grace_steps",
             f"scheduler.grace_steps is {grace}, but a trial takes at most {steps} steps (budget.steps_per_trial)",
             "lower grace_steps, or raise steps_per_trial",
         )
-    if isinstance(spec.scheduler, PbtSchedule):
-        yield from _pbt_problems(spec, spec.scheduler)
+    match spec.scheduler:
+        case PbtSchedule() as pbt:
+            yield from _population_problems(spec, pbt, "choose another scheduler")
+            yield from _pbt_problems(spec)
+        case GeneticSchedule() as genetic if inherits(spec):
+            yield from _population_problems(spec, genetic, "set inherit = false")
+            yield from _inheritance_problems(spec, genetic)
+        case GeneticSchedule() as genetic:
+            yield from _rung_problems(genetic)
     yield from ray_problems(spec)
 
 
-def _pbt_problems(spec: StudySpec, pbt: PbtSchedule) -> Iterator[Problem]:
-    trials, steps = spec.budget.trials, spec.budget.steps_per_trial
+def _population_problems(spec: StudySpec, options: PbtSchedule | GeneticSchedule, otherwise: str) -> Iterator[Problem]:
+    trials, steps, name = spec.budget.trials, spec.budget.steps_per_trial, options.algorithm
     if trials < 2:
         yield Problem(
             "/budget/trials",
-            f"budget.trials is {trials}, but scheduler 'pbt' compares at least 2 trials",
-            "raise budget.trials, or choose another scheduler",
+            f"budget.trials is {trials}, but scheduler {name!r} compares at least 2 trials",
+            f"raise budget.trials, or {otherwise}",
         )
-    elif pbt.population is not None and pbt.population > trials:
+    elif options.population is not None and options.population > trials:
         yield Problem(
             "/scheduler/population",
-            f"scheduler.population is {pbt.population}: a population larger than the budget of {trials} trials",
+            f"scheduler.population is {options.population}: a population larger than the budget of {trials} trials",
             "lower population, raise budget.trials, or drop population to have all trials in it",
         )
-    if pbt.interval_steps >= steps:
+    if options.interval_steps >= steps:
         yield Problem(
             "/scheduler/interval_steps",
-            f"scheduler.interval_steps is {pbt.interval_steps}, but a trial takes at most {steps} steps "
+            f"scheduler.interval_steps is {options.interval_steps}, but a trial takes at most {steps} steps "
             "(budget.steps_per_trial), so that none would ever be compared in time",
             "lower interval_steps, or raise steps_per_trial",
         )
-    if not any(parameter.mutable for parameter in spec.parameters.values()):
+
+
+def _pbt_problems(spec: StudySpec) -> Iterator[Problem]:
+    if not _has_mutable(spec):
         yield Problem(
             "/parameters",
             "no parameter is mutable, but scheduler 'pbt' changes parameters while their trials train",
             "add mutable = true to those that may change, such as a learning rate",
         )
+
+
+def _inheritance_problems(spec: StudySpec, genetic: GeneticSchedule) -> Iterator[Problem]:
+    if not _has_mutable(spec):
+        yield Problem(
+            "/scheduler/inherit",
+            "scheduler.inherit is true, but no parameter is mutable: nothing may change when weights are inherited",
+            "add mutable = true to parameters that may change, such as a learning rate; or drop inherit",
+        )
+    if len(spec.objectives) > 1:
+        metrics = ", ".join(objective.metric for objective in spec.objectives)
+        yield Problem(
+            "/scheduler/inherit",
+            f"scheduler.inherit is true, which takes one objective, but there are {len(spec.objectives)} ({metrics})",
+            "keep one objective; or drop inherit: trials at rungs are ranked by all of them",
+        )
+    if not genetic.resumable:
+        yield Problem(
+            "/scheduler/resumable",
+            "scheduler.resumable is false, but scheduler.inherit is true: a trial that can't go on from its own "
+            "checkpoint can't go on from another's",
+            "drop resumable = false, or inherit = true",
+        )
+    why = "scheduler.inherit is true" if genetic.inherit else "a parameter is mutable, so weights are inherited"
+    for option in ("grace_steps", "reduction_factor"):
+        if _differs(genetic, option):
+            yield Problem(
+                f"/scheduler/{option}",
+                f"scheduler.{option} is {getattr(genetic, option)}, but {why}, and then there are no rungs",
+                f"drop {option} (interval_steps says when members are compared), or set inherit = false",
+            )
+
+
+def _rung_problems(genetic: GeneticSchedule) -> Iterator[Problem]:
+    for option in ("population", "interval_steps"):
+        if _differs(genetic, option):
+            yield Problem(
+                f"/scheduler/{option}",
+                f"scheduler.{option} is {getattr(genetic, option)}, but no weights are inherited, and then there is no "
+                "population",
+                f"drop {option} (grace_steps and reduction_factor set the rungs), or set inherit = true and "
+                "mutable = true for parameters that may change",
+            )
+
+
+def _differs(genetic: GeneticSchedule, option: str) -> bool:
+    """From its default: a specification that was stored names all options."""
+    return bool(getattr(genetic, option) != type(genetic).model_fields[option].default)
+
+
+def _has_mutable(spec: StudySpec) -> bool:
+    return any(parameter.mutable for parameter in spec.parameters.values())
 
 
 def _escaped(key: str) -> str:

@@ -70,7 +70,7 @@ def _searcher(spec: StudySpec, evolution: Evolution | None) -> Searcher:
 
 
 def pair(spec: StudySpec, parts: Parts | None = None) -> tuple[Searcher, Scheduler]:
-    """The searcher and the scheduler of a study; where both are genetic, they share what they know.
+    """The searcher and the scheduler of a study; where both are genetic, they share what they know, if there are rungs.
 
     `parts` says what takes part in a genetic search; all, unless given. Raises as `searcher` and `scheduler` do.
     """
@@ -118,6 +118,10 @@ def scheduler(spec: StudySpec, evolution: Evolution | None = None) -> Scheduler:
             from hpo.schedule.pbt import PbtScheduler
 
             return PbtScheduler(spec, options)
+        case GeneticSchedule() as options if compatibility.inherits(spec):
+            from hpo.schedule.genetic_population import GeneticPopulationScheduler
+
+            return GeneticPopulationScheduler(spec, options)
         case GeneticSchedule() as options:
             from hpo.schedule.genetic import GeneticScheduler
 

@@ -15,7 +15,7 @@ from hpo.parameters import decode_value, encode_value
 from hpo.schedule.explore import mutable_names, varied
 from hpo.schedule.population import Member, PopulationScheduler, quantile_size
 from hpo.schedule.population_trend import Report, forecast
-from hpo.spec import StudySpec
+from hpo.spec import GeneticSchedule, StudySpec
 from hpo.table import ParamValue
 from hpo.trial import Measurement, Params, Trial
 
@@ -51,14 +51,28 @@ class _Line:
 
 
 class GeneticPopulationScheduler(PopulationScheduler):
-    """doc"""
+    """Population-based training whose members are ranked by where they lead, and whose children have two parents.
+
+    After Jaderberg et al. 2017, "Population based training of neural networks" (arXiv:1711.09846), Algorithm 1. Who
+    pauses, goes on and gives weights is as PopulationScheduler says. What differs from PBT:
+
+    - A member's score is its `forecast`: its smoothed value carried on along its slope, not its last value. The curve
+      is that of its weights, and passes on with them.
+    - The bottom is QUANTILE of the population, and so is the top, not a quarter.
+    - A child has its donor's configuration, changed where parameters are mutable. With probability CROSSOVER they are
+      crossed with those of a mate: a random one of the best share MATES (uniform and BLX crossover). Then each number
+      takes a Gaussian step on the unit cube, or one of one or two values where it has few; and each parameter, choices
+      as well, is drawn anew with probability RESAMPLE.
+    - The step size is the child's own: the donor's times exp(SIGMA_RATE · N(0, 1)), within bounds, as in the
+      self-adaptation of evolution strategies (Beyer & Schwefel 2002). PBT multiplies values by 0.8 or 1.2.
+
+    What is not mutable always comes with the weights, never from a mate.
+    """
 
     _algorithm = "genetic"
 
-    def __init__(
-        self, spec: StudySpec, *, population: int | None = None, interval_steps: int = 1, parts: Inheriting = ALL_OF_IT
-    ) -> None:
-        super().__init__(spec, population=population, interval_steps=interval_steps, quantile=QUANTILE)
+    def __init__(self, spec: StudySpec, options: GeneticSchedule, parts: Inheriting = ALL_OF_IT) -> None:
+        super().__init__(spec, population=options.population, interval_steps=options.interval_steps, quantile=QUANTILE)
         self._parts = parts
         self._genes = Encoding(self._space).genes
         self._lines: dict[int, _Line] = {}
@@ -102,6 +116,8 @@ class GeneticPopulationScheduler(PopulationScheduler):
 
     def _varied(self, mother: Params, father: Params | None, sigma: float, rng: random.Random) -> Params:
         names = mutable_names(self._space, mother)
+        if not names:  # each is conditional, and inactive here
+            return dict(mother)
         genes = self._genes_of(names)
         start = np.array([[encode_value(self._space.parameters[name], mother[name]) for name in names]])
         other = start.copy()

@@ -39,6 +39,10 @@ def hyperopt(sampler: str, **options: Any) -> dict[str, Any]:
     return {"algorithm": "hyperopt", "sampler": sampler, **options}
 
 
+def genetic(**options: Any) -> dict[str, Any]:
+    return {"algorithm": "genetic", **options}
+
+
 GRID = {"algorithm": "grid"}
 
 REFUSED: list[tuple[StudySpec, str, str, str]] = [
@@ -93,6 +97,54 @@ REFUSED: list[tuple[StudySpec, str, str, str]] = [
         spec({"x": X}, scheduler={"algorithm": "pbt"}), "/parameters",
         "no parameter is mutable, but scheduler 'pbt' changes parameters", "mutable = true",
     ),
+    (
+        spec({"x": MUTABLE}, scheduler=genetic(population=11)), "/scheduler/population",
+        "population is 11: a population larger than the budget of 10 trials", "raise budget.trials",
+    ),
+    (
+        spec({"x": MUTABLE}, budget={"trials": 1}, scheduler=genetic()), "/budget/trials",
+        "budget.trials is 1, but scheduler 'genetic' compares at least 2", "or set inherit = false",
+    ),
+    (
+        spec({"x": MUTABLE}, scheduler=genetic(interval_steps=9)), "/scheduler/interval_steps",
+        "interval_steps is 9, but a trial takes at most 9 steps", "lower interval_steps",
+    ),
+    (
+        spec({"x": X}, scheduler=genetic(inherit=True)), "/scheduler/inherit",
+        "inherit is true, but no parameter is mutable", "mutable = true",
+    ),
+    (
+        spec({"x": MUTABLE}, objectives=2, scheduler=genetic(inherit=True)), "/scheduler/inherit",
+        "inherit is true, which takes one objective, but there are 2 (loss0, loss1)", "keep one objective; or drop inh",
+    ),
+    (
+        spec({"x": MUTABLE}, scheduler=genetic(inherit=True, resumable=False)), "/scheduler/resumable",
+        "resumable is false, but scheduler.inherit is true", "drop resumable = false, or inherit = true",
+    ),
+    (
+        spec({"x": MUTABLE}, scheduler=genetic(grace_steps=2)), "/scheduler/grace_steps",
+        "grace_steps is 2, but a parameter is mutable, so weights are inherited, and then", "or set inherit = false",
+    ),
+    (
+        spec({"x": MUTABLE}, scheduler=genetic(inherit=True, grace_steps=10)), "/scheduler/grace_steps",
+        "grace_steps is 10, but scheduler.inherit is true, and then there are no rungs", "or set inherit = false",
+    ),
+    (
+        spec({"x": MUTABLE}, scheduler=genetic(reduction_factor=4)), "/scheduler/reduction_factor",
+        "reduction_factor is 4, but a parameter is mutable", "drop reduction_factor",
+    ),
+    (
+        spec({"x": X}, scheduler=genetic(population=4)), "/scheduler/population",
+        "population is 4, but no weights are inherited", "set inherit = true and mutable = true",
+    ),
+    (
+        spec({"x": MUTABLE}, scheduler=genetic(inherit=False, interval_steps=2)), "/scheduler/interval_steps",
+        "interval_steps is 2, but no weights are inherited", "drop interval_steps",
+    ),
+    (
+        spec({"x": X}, scheduler=genetic(grace_steps=10)), "/scheduler/grace_steps",
+        "grace_steps is 10, but a trial takes at most 9 steps", "raise steps_per_trial",
+    ),
 ]  # fmt: skip
 
 
@@ -104,6 +156,30 @@ def test_what_can_not_be_honoured_is_refused(refused: StudySpec, pointer: str, d
     assert problem.pointer == pointer
     assert detail in problem.detail
     assert hint in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (spec({"x": MUTABLE, "n": N}, scheduler=genetic()), True),
+        (spec({"x": X, "n": N}, scheduler=genetic()), False),
+        (spec({"x": MUTABLE}, objectives=2, scheduler=genetic()), False),
+        (spec({"x": MUTABLE}, scheduler=genetic(resumable=False)), False),
+        (spec({"x": MUTABLE}, scheduler=genetic(inherit=False)), False),
+        (spec({"x": MUTABLE}, scheduler={"algorithm": "pbt"}), False),
+    ],
+)
+def test_the_genetic_scheduler_inherits_where_it_can_unless_told(given: StudySpec, expected: bool) -> None:
+    assert compatibility.inherits(given) is expected
+
+
+def test_a_specification_that_was_stored_is_refused_no_more_than_before() -> None:
+    """Stored, it names all options, also those that only the other kind of the scheduler takes."""
+    for parameter in (X, MUTABLE):
+        given = spec({"x": parameter}, scheduler=genetic())
+        stored = specfile.to_data(given)
+        assert stored["scheduler"]["grace_steps"] == stored["scheduler"]["interval_steps"] == 1
+        compatibility.check(specfile.parse(stored))
 
 
 def test_all_problems_are_told_at_once() -> None:
@@ -136,6 +212,11 @@ def test_all_problems_are_told_at_once() -> None:
         spec({"x": X}, scheduler={"algorithm": "asha", "grace_steps": 9}),
         spec({"x": MUTABLE}, scheduler={"algorithm": "asha"}),
         spec({"x": MUTABLE, "n": N}, scheduler={"algorithm": "pbt", "population": 10, "interval_steps": 8}),
+        spec({"x": MUTABLE, "n": N}, scheduler=genetic(population=10, interval_steps=8)),
+        spec({"x": MUTABLE}, scheduler=genetic(inherit=False, grace_steps=9, reduction_factor=2)),
+        spec({"x": X}, scheduler=genetic(grace_steps=9, reduction_factor=2)),
+        spec({"x": X}, scheduler=genetic(), budget={"trials": 1}),
+        spec({"x": X}, objectives=2, scheduler=genetic(), search=genetic()),
         spec({"x": X}, scheduler={"algorithm": "ray:AsyncHyperBandScheduler"}),
     ],
 )

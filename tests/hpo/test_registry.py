@@ -8,13 +8,16 @@ import pytest
 
 from hpo import registry, specfile
 from hpo.errors import InvalidSpecError
+from hpo.protocols import Start
 from hpo.spec import StudySpec
+from hpo.trial import Trial
 
 SEARCHES: list[dict[str, Any]] = [
     {"algorithm": "random"},
     {"algorithm": "grid"},
     {"algorithm": "sobol"},
     {"algorithm": "hyperopt"},
+    {"algorithm": "genetic"},
     *({"algorithm": "optuna", "sampler": sampler} for sampler in ("tpe", "random", "cmaes", "gp", "nsgaii", "qmc")),
 ]
 SCHEDULERS: list[tuple[dict[str, Any], str]] = [
@@ -24,6 +27,10 @@ SCHEDULERS: list[tuple[dict[str, Any], str]] = [
     ({"algorithm": "hyperband"}, "HyperbandScheduler"),
     ({"algorithm": "median"}, "MedianScheduler"),
     ({"algorithm": "pbt"}, "PbtScheduler"),
+    ({"algorithm": "genetic"}, "GeneticPopulationScheduler"),  # a parameter is mutable
+    ({"algorithm": "genetic", "inherit": True}, "GeneticPopulationScheduler"),
+    ({"algorithm": "genetic", "inherit": False}, "GeneticScheduler"),
+    ({"algorithm": "genetic", "resumable": False}, "GeneticScheduler"),
 ]
 
 
@@ -55,6 +62,23 @@ def test_every_scheduler_can_be_made(scheduler: dict[str, Any], name: str) -> No
     assert type(registry.scheduler(spec(scheduler=scheduler))).__name__ == name
 
 
+def test_without_a_mutable_parameter_the_genetic_scheduler_inherits_nothing() -> None:
+    fixed = spec(scheduler={"algorithm": "genetic"}, parameters={"x": {"type": "float", "low": 0, "high": 1}})
+    assert type(registry.scheduler(fixed)).__name__ == "GeneticScheduler"
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_any_searcher_proposes_the_first_members_of_a_genetic_population(search: dict[str, Any]) -> None:
+    searcher, scheduler = registry.pair(spec(search=search, scheduler={"algorithm": "genetic", "population": 4}))
+    assert type(scheduler).__name__ == "GeneticPopulationScheduler"
+    for number in range(4):
+        assert scheduler.choose(can_start=True) == Start()
+        params = searcher.suggest(number)
+        assert params is not None
+        scheduler.created(Trial(study="registry", number=number, params=params, created_at=0.0))
+    assert scheduler.choose(can_start=True) is None
+
+
 def test_a_scheduler_of_ray_is_the_engine_s_to_make() -> None:
     with pytest.raises(ValueError, match="only a Ray cluster can run ray:PB2"):
         registry.scheduler(spec(scheduler={"algorithm": "ray:PB2"}))
@@ -65,6 +89,7 @@ def test_a_scheduler_of_ray_is_the_engine_s_to_make() -> None:
     [
         {"search": {"algorithm": "optuna", "sampler": "qmc", "startup_trials": 3}},
         {"scheduler": {"algorithm": "pbt", "population": 11}},
+        {"scheduler": {"algorithm": "genetic", "population": 11}},
     ],
 )
 def test_nothing_is_made_of_what_can_not_be_honoured(changes: dict[str, Any]) -> None:

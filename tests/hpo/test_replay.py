@@ -21,6 +21,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
     "median": {"algorithm": "median"},
     "pbt": {"algorithm": "pbt", "population": 6, "interval_steps": 2},
     "pbt-synchronous": {"algorithm": "pbt", "population": 6, "interval_steps": 2, "synchronous": True},
+    "genetic-inheriting": {"algorithm": "genetic", "population": 6, "interval_steps": 2},
 }
 SEARCHERS: dict[str, dict[str, Any]] = {
     "random": {"algorithm": "random"},
