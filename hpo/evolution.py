@@ -12,9 +12,10 @@ from scipy.stats import qmc  # type: ignore[import-untyped]
 from hpo.encoding import Encoding
 from hpo.genetic.archive import Archive
 from hpo.genetic.credit import Credit, Operator, Origin
+from hpo.genetic.gaussian_process import GaussianProcess, Inputs
 from hpo.genetic.offspring import FIRST_SIGMA, offspring
 from hpo.genetic.selection import Floats, Ints, order, places
-from hpo.genetic.surrogate import Surrogate
+from hpo.genetic.surrogate import Model, Surrogate
 from hpo.space import Space
 from hpo.spec import StudySpec
 from hpo.trial import Metrics, Params
@@ -34,6 +35,8 @@ class Parts:
     screening: bool = True
     crossover: bool = True
     differential_evolution: bool = True
+    forest: bool = False
+    """Whether a forest screens, in the place of the Gaussian process."""
     num_candidates: int = 64
     """Children that are made for one that is tried."""
 
@@ -67,7 +70,7 @@ class Evolution:
         self._objectives = [(each.metric, 1.0 if each.direction == "minimize" else -1.0) for each in spec.objectives]
         num_genes = len(self.space.names)
         self.archive = Archive(num_genes, self.top + 1, len(self._objectives))
-        self._surrogate = Surrogate(self.archive, spec.seed) if parts.screening else None
+        self._surrogate = Surrogate(self.archive, spec.seed, self._new_model) if parts.screening else None
         self._credit = Credit(parts.operators())
         self._num_first = max(8, min(2 * num_genes, 20))
         self._sobol = qmc.Sobol(d=num_genes, scramble=True, seed=spec.seed)
@@ -75,6 +78,13 @@ class Evolution:
         self._origins: dict[int, Origin] = {}
         self._sigmas: dict[int, float] = {}  # by row
         self._promotion: dict[int, tuple[int, Ints]] = {}
+
+    def _new_model(self) -> Model:
+        if self.parts.forest:
+            from hpo.genetic.forest import Forest
+
+            return Forest()
+        return GaussianProcess(Inputs.of(self.encoding.genes, self.top + 1))
 
     # -- what happened ------------------------------------------------------------------------------------
     def add(self, number: int, params: Params) -> bool:
@@ -133,7 +143,8 @@ class Evolution:
     # -- who is next --------------------------------------------------------------------------------------
     def promotion_order(self, rung: int) -> Ints:
         """The rows at a rung, the most promising first: by the place of what was seen there, and of what the model
-        predicts for the top. The better a rung told so far what the next would say, the less the model counts."""
+        predicts for the top, which knows it too. The better a rung told so far what the next would
+        say, the more it counts for itself, up to about a half."""
         rows = self.archive.rows(rung)
         version = self.archive.num_observations
         cached = self._promotion.get(rung)
@@ -143,7 +154,7 @@ class Evolution:
         if self._surrogate is None or not self._surrogate.is_ready or len(rows) < MIN_AT_RUNG:
             found = rows[order(costs)]
         else:
-            weight = self.agreement(rung)
+            weight = self.agreement(rung) / 2
             seen, predicted = places(costs), places(self._surrogate.predicted(rows))
             found = rows[np.argsort(weight * seen + (1 - weight) * predicted, kind="stable")]
         self._promotion[rung] = version, found

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 import numpy as np
 from scipy.special import ndtri  # type: ignore[import-untyped]
 
 from hpo.genetic.archive import Archive
-from hpo.genetic.forest import Forest, subset
 from hpo.genetic.selection import Floats, Ints, normal_scores
 
-MAX_OBSERVATIONS = 1200
+
+class Model(Protocol):
+    """Scores by (point, rung)."""
+
+    max_observations: int
+    """More are not learnt from: see `subset`."""
+
+    def fit(self, points: Floats, rungs: Ints, scores: Floats, rng: np.random.Generator) -> None:
+        """Learn anew from n observations: points (n, d), rungs (n,), scores (n,)."""
+
+    def update(self, points: Floats, rungs: Ints, scores: Floats) -> None:
+        """Learn what can be learnt quickly from those observations and a few more."""
+
+    def predict(self, points: Floats, rungs: Ints) -> Floats:
+        """The expected scores; points (k, d), rungs (k,), result (k,)."""
+
+    def spread(self, points: Floats, rungs: Ints) -> tuple[Floats, Floats]:
+        """The expected scores, and how far the true ones may be from them (a standard deviation). Each (k,)."""
 
 
 class Surrogate:
-    """A forest an objective on (point, rung), towards the normal score of the cost among all that were seen.
+    """A model an objective, of the normal score of the cost among all that were seen.
 
-    It is grown anew when the observations have increased by a twelfth; between, new configurations are predicted by
-    the forests at hand. What it says is a function of the archive and the seed.
+    It is fitted anew when the observations have increased by a twelfth, and updated when they have by a 48th; between,
+    new configurations are predicted by what is at hand. What it says is a function of the archive and the seed.
     """
 
-    def __init__(self, archive: Archive, seed: int) -> None:
+    def __init__(self, archive: Archive, seed: int, new_model: Callable[[], Model]) -> None:
         self._archive, self._seed = archive, seed
-        self._forests: list[Forest] = []
-        self._num_seen = 0
+        self._models = [new_model() for _ in range(archive.num_objectives)]
+        self._num_fitted = self._num_learnt = 0
+        """Observations at the last fit, and at the last fit or update."""
         self._sorted = np.empty((0, archive.num_objectives))
         self._predicted = np.empty((0, archive.num_objectives))
         """For the top rung, by row; NaN where it was not asked yet."""
@@ -31,14 +51,16 @@ class Surrogate:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a forest."""
-        return bool(self._forests)
+        """Whether it has learnt anything."""
+        return self._num_fitted > 0
 
     def observed(self, row: int, rung: int) -> None:
         """The archive has a new observation."""
         count = self._archive.num_observations
-        if not self._forests or count - self._num_seen >= max(2, count // 12):
-            self._fit()
+        if not self.is_ready or count - self._num_fitted >= max(2, count // 12):
+            self._learn(fit=True)
+        elif count - self._num_learnt >= max(1, count // 48):
+            self._learn(fit=False)
         elif rung == self._archive.num_rungs - 1:
             self._extend()
             self._at_top[row] = self._scores(self._archive.costs(rung)[row])
@@ -48,7 +70,9 @@ class Surrogate:
         self._extend()
         missing = rows[np.isnan(self._predicted[rows, 0])]
         if len(missing):
-            self._predicted[missing] = self._predict(self._archive.points[missing])[0]
+            points = self._archive.points[missing]
+            top = self._top(points)
+            self._predicted[missing] = np.column_stack([model.predict(points, top) for model in self._models])
         return self._predicted[rows]
 
     def fitness(self, rows: Ints) -> Floats:
@@ -63,36 +87,39 @@ class Surrogate:
         A lower confidence bound whose optimism is drawn anew for each child, so that parallel ones differ. Several
         objectives: the augmented Chebyshev norm with random weights (Knowles 2006, "ParEGO").
         """
-        mean, sd = self._predict(points)
-        bound = mean - rng.exponential() * sd
+        each = [model.spread(points, self._top(points)) for model in self._models]
+        kappa = rng.exponential()
+        bound = np.column_stack([mean - kappa * sd for mean, sd in each])
         if bound.shape[1] == 1:
             return bound[:, 0]
         weights = rng.dirichlet(np.ones(bound.shape[1]))
-        weighted = weights * (bound - ndtri(0.5 / max(1, self._num_seen)))
+        weighted = weights * (bound - ndtri(0.5 / max(1, self._num_learnt)))
         best: Floats = weighted.max(axis=1) + 0.05 * weighted.sum(axis=1)
         return best
 
-    # -- the forests --------------------------------------------------------------------------------------
-    def _fit(self) -> None:
+    # -- the models ---------------------------------------------------------------------------------------
+    def _learn(self, *, fit: bool) -> None:
         rows, rungs, costs = self._archive.observations()
-        self._num_seen = len(rows)
-        rng = np.random.default_rng(np.random.SeedSequence((self._seed, self._num_seen, 1)))
+        rng = np.random.default_rng(np.random.SeedSequence((self._seed, len(rows), 1)))
         scores = normal_scores(costs)
-        features = np.column_stack([self._archive.points[rows], rungs])
-        self._forests = []
-        for objective in range(costs.shape[1]):
-            kept = subset(rungs, scores[:, objective], MAX_OBSERVATIONS, rng)
-            self._forests.append(Forest(features[kept], scores[kept, objective], rng))
+        for model, score in zip(self._models, scores.T, strict=True):
+            kept = subset(rungs, score, model.max_observations, rng)
+            known = self._archive.points[rows[kept]], rungs[kept], score[kept]
+            if fit:
+                model.fit(*known, rng)
+            else:
+                model.update(*known)
+        self._num_learnt = len(rows)
+        if fit:
+            self._num_fitted = len(rows)
         self._sorted = np.sort(costs, axis=0)
         shape = len(self._archive), costs.shape[1]
         self._predicted, self._at_top = np.full(shape, np.nan), np.full(shape, np.nan)
         at_top = rungs == self._archive.num_rungs - 1
         self._at_top[rows[at_top]] = scores[at_top]
 
-    def _predict(self, points: Floats) -> tuple[Floats, Floats]:
-        features = np.column_stack([points, np.full(len(points), self._archive.num_rungs - 1)])
-        each = [forest.predict(features) for forest in self._forests]
-        return np.column_stack([mean for mean, _ in each]), np.column_stack([sd for _, sd in each])
+    def _top(self, points: Floats) -> Ints:
+        return np.full(len(points), self._archive.num_rungs - 1, dtype=np.intp)
 
     def _scores(self, costs: Floats) -> Floats:
         count = len(self._sorted)
@@ -106,3 +133,17 @@ class Surrogate:
             blank = np.full((missing, self._predicted.shape[1]), np.nan)
             self._predicted = np.vstack([self._predicted, blank])
             self._at_top = np.vstack([self._at_top, blank])
+
+
+def subset(rungs: Ints, costs: Floats, size: int, rng: np.random.Generator) -> Ints:
+    """Which of n observations to learn from, at most `size`: a third the best of the highest rung, the rest random.
+
+    rungs (n,), costs (n,) (the lower the better); returns rising indices.
+    """
+    count = len(rungs)
+    if count <= size:
+        return np.arange(count)
+    best_first = np.lexsort((costs, -rungs))
+    kept = best_first[: size // 3]
+    others = rng.choice(best_first[size // 3 :], size=size - len(kept), replace=False)
+    return np.sort(np.concatenate([kept, others])).astype(np.intp)

@@ -1,21 +1,35 @@
-"""The forest, the archive, and what they say together."""
+"""The models, the archive, and what they say together."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 
 from hpo.genetic.archive import Archive
-from hpo.genetic.forest import MAX_SAMPLES, Forest, subset
-from hpo.genetic.surrogate import Surrogate
+from hpo.genetic.forest import Forest
+from hpo.genetic.gaussian_process import GaussianProcess, Inputs
+from hpo.genetic.surrogate import Model, Surrogate, subset
+from hpo.genetic.variation import Genes
+
+NUMBERS = Genes(np.zeros(3, dtype=np.int64), np.zeros(3, dtype=bool))
 
 
-def test_a_forest_orders_what_it_has_not_seen() -> None:
+def process() -> Model:
+    """Of three numbers and two rungs."""
+    return GaussianProcess(Inputs.of(NUMBERS, 2))
+
+
+@pytest.mark.parametrize("model", [Forest(), process()], ids=["forest", "process"])
+def test_a_model_orders_what_it_has_not_seen(model: Model) -> None:
     rng = np.random.default_rng(0)
-    features = rng.random((300, 5))
-    forest = Forest(features, (features[:, 0] - 0.5) ** 2 + features[:, 1], rng)
-    fresh = rng.random((200, 5))
-    mean, sd = forest.predict(fresh)
+    points, top = rng.random((300, 3)), np.ones(300, dtype=np.intp)
+    model.fit(points, top, (points[:, 0] - 0.5) ** 2 + points[:, 1], rng)
+    fresh = rng.random((200, 3))
+    mean, sd = model.spread(fresh, top[:200])
     assert mean.shape == sd.shape == (200,)
+    assert (mean == model.predict(fresh, top[:200])).all()
     assert np.corrcoef(mean, (fresh[:, 0] - 0.5) ** 2 + fresh[:, 1])[0, 1] > 0.85
     assert (sd >= 0).all()
     assert sd.max() > 0
@@ -29,7 +43,6 @@ def test_a_subset_keeps_the_best_of_the_highest_rung() -> None:
     best = 1500 + np.argsort(costs[1500:])[:200]
     assert set(best) <= set(kept)
     assert subset(rungs, costs, 2000, rng).tolist() == list(range(2000))
-    assert MAX_SAMPLES <= 1000
 
 
 def test_an_observation_counts_once_and_only_of_what_is_known() -> None:
@@ -55,10 +68,10 @@ def test_an_archive_grows_without_losing_anything() -> None:
     assert archive.is_observed().all()
 
 
-def told(seed: int, num_objectives: int = 1) -> tuple[Archive, Surrogate]:
+def told(seed: int, num_objectives: int = 1, new_model: Callable[[], Model] = process) -> tuple[Archive, Surrogate]:
     """100 configurations at the lower rung, each third at the top: the lower the first gene the better."""
     archive = Archive(3, 2, num_objectives)
-    surrogate = Surrogate(archive, seed)
+    surrogate = Surrogate(archive, seed, new_model)
     rng = np.random.default_rng(seed)
     for number in range(100):
         point = rng.random(3)
@@ -87,12 +100,12 @@ def test_fitness_is_half_what_was_seen_at_the_top() -> None:
 
 
 def test_what_it_says_is_a_function_of_the_seed_and_what_it_was_told() -> None:
-    first, second, other = (told(seed)[1].predicted(np.arange(100)) for seed in (3, 3, 4))
+    first, second, other = (told(seed, new_model=Forest)[1].predicted(np.arange(100)) for seed in (3, 3, 4))
     assert (first == second).all()
     assert (first != other).any()
 
 
-def test_two_objectives_have_a_forest_each() -> None:
+def test_two_objectives_have_a_model_each() -> None:
     """They contradict each other, so their predictions do."""
     _, surrogate = told(0, num_objectives=2)
     predicted = surrogate.predicted(np.arange(100))
