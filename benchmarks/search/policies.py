@@ -51,6 +51,7 @@ POLICIES: Mapping[str, Maker] = {
     "dehb": Dehb,
     "smac": Smac,
     "genetic-no-screening": _genetic(screening=False),
+    "genetic-forest": _genetic(forest=True),
     "genetic-no-crossover": _genetic(crossover=False),
     "genetic-no-de": _genetic(differential_evolution=False),
     "genetic-lowest-rung": _genetic({"resumable": True}),

@@ -1,7 +1,7 @@
 """What a proposal of the genetic search costs: `python -m benchmarks.search.proposal`.
 
 Searcher and scheduler, driven by a study that trains nothing: 20 parameters (12 numbers, 4 integers, 4 categories), 27
-steps, rungs 1, 3 and 9. A proposal is `suggest`; beside it stands what a report costs, in which the forest is grown
+steps, rungs 1, 3 and 9. A proposal is `suggest`; beside it stands what a report costs, in which the model is fitted
 anew now and then. Medians of CPU milliseconds, with the given number of finished trials.
 """
 

@@ -1,8 +1,8 @@
 """HPOBench's tables with a second objective: the error, and the size of the network.
 
 The tables (see `tasks.tables`) hold the error and the seconds of 30,000 configurations, but no sizes. A size follows
-from the configuration: HPOBench trains scikit-learn's MLPClassifier with `depth` hidden layers of `width` units each
-(Eggensperger et al. 2021, arXiv:2109.06716), on inputs whose categories are one-hot.
+from the configuration: HPOBench (Eggensperger et al. 2021, arXiv:2109.06716; `nn_benchmark.py`) trains scikit-learn's
+MLPClassifier with `depth` hidden layers of `width` units each, on inputs whose categories are one-hot.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class SizedTable(Table):
     """A table of HPOBench with the network's size: log10 of its weights.
 
     Both objectives are scaled to [0, 1] by the least and the most that the whole table has, and the reference point is
-    (1, 1), the table's worst in both: as in Guerrero-Viu et al. 2021 (arXiv:2105.01015), with the ranges known and
-    not estimated. The size is scaled as a logarithm, for sizes span three decades: else all but the largest networks
-    would count as equally small. The true front is that of all configurations by their mean errors.
+    (1, 1), the table's worst in both: the ranges are known, so none is estimated from what the searches found. The size
+    is scaled as a logarithm, for sizes span more than three decades: else all but the largest networks would count as
+    equally small. The true front is that of all configurations by their mean errors.
     """
 
     def __init__(self, dataset: str) -> None:
