@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from functools import cache, wraps
+from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from scipy.special import ndtri  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from hpo.genetic.archive import Archive
 from hpo.genetic.selection import Floats, Ints, normal_scores
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class Model(Protocol):
@@ -29,6 +34,23 @@ class Model(Protocol):
 
     def spread(self, points: Floats, rungs: Ints) -> tuple[Floats, Floats]:
         """The expected scores, and how far the true ones may be from them (a standard deviation). Each (k,)."""
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _in_one_thread(method: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Matrices are small, so more threads don't help; and sums must not depend on how many cores the machine has, or
+    another driver would propose otherwise."""
+
+    @wraps(method)
+    def limited(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with _threads().limit(limits=1):
+            return method(*args, **kwargs)
+
+    return limited
 
 
 class Surrogate:
@@ -65,6 +87,7 @@ class Surrogate:
             self._extend()
             self._at_top[row] = self._scores(self._archive.costs(rung)[row])
 
+    @_in_one_thread
     def predicted(self, rows: Ints) -> Floats:
         """The expected score at the top rung, lower is better; rows (n,), result (n, m)."""
         self._extend()
@@ -81,6 +104,7 @@ class Surrogate:
         seen = self._at_top[rows]
         return np.where(np.isnan(seen), predicted, (predicted + seen) / 2)
 
+    @_in_one_thread
     def promise(self, points: Floats, rng: np.random.Generator) -> Floats:
         """How little is expected at best: mean - kappa sd at the top rung with kappa ~ Exp(1); points (k, d), (k,).
 
@@ -98,6 +122,7 @@ class Surrogate:
         return best
 
     # -- the models ---------------------------------------------------------------------------------------
+    @_in_one_thread
     def _learn(self, *, fit: bool) -> None:
         rows, rungs, costs = self._archive.observations()
         rng = np.random.default_rng(np.random.SeedSequence((self._seed, len(rows), 1)))

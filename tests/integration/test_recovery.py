@@ -33,6 +33,16 @@ STUDIES: dict[str, dict[str, Any]] = {
         "search": {"algorithm": "hyperopt", "startup_trials": 3},
         "budget": {"trials": 8, "steps_per_trial": 10},
     },
+    "genetic": {
+        "scheduler": {"algorithm": "genetic", "inherit": False},
+        "search": {"algorithm": "genetic"},
+        "budget": {"trials": 64, "steps_per_trial": 4},  # the kill leaves more than 50 proposals to make
+    },
+    "genetic with inheritance": {
+        "scheduler": {"algorithm": "genetic", "population": 5, "interval_steps": 2},
+        "search": {"algorithm": "genetic"},
+        "budget": {"trials": 8, "steps_per_trial": 10},
+    },
 }
 PARAMETERS = {
     "x": {"type": "float", "low": 0, "high": 1, "mutable": True},
@@ -41,7 +51,15 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param("asha and optuna", marks=pytest.mark.long), "pbt and hyperopt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("asha and optuna", marks=pytest.mark.long),
+        "pbt and hyperopt",
+        "genetic",
+        pytest.param("genetic with inheritance", marks=pytest.mark.long),
+    ],
+)
 def test_a_killed_driver_costs_no_measurement_and_changes_no_decision(runner, tmp_path, name):
     trained = tmp_path / "trained"
     changes = {
@@ -56,7 +74,7 @@ def test_a_killed_driver_costs_no_measurement_and_changes_no_decision(runner, tm
     rng = random.Random(name)
     seen = 0
     for _ in range(NUM_KILLS):
-        seen += rng.randint(5, 15)
+        seen += rng.randint(5, 10)
         deadline = time.monotonic() + 120
         while len(store.measurements("probe", page_size=1000).items) < seen and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -81,10 +99,10 @@ def test_a_killed_driver_costs_no_measurement_and_changes_no_decision(runner, tm
 
     # The whole history, told to fresh objects as if nobody had been killed, gives every answer as it is recorded.
     spec = parse(runner.spec(**changes))
-    replay = Replay(Ledger(spec, registry.searcher(spec), registry.scheduler(spec), write=lambda rows: None))
+    replay = Replay(Ledger(spec, *registry.pair(spec), write=lambda rows: None))
     replay.run(done.history)
     assert replay.differences == []
-    if name.startswith("pbt"):
+    if name in ("pbt and hyperopt", "genetic with inheritance"):
         assert done.inheritances, "somebody went on from another's weights"
     left = (runner.folder / "storage" / "probe").rglob("step-*")
     assert {str(path) for path in left} == {checkpoint.path for checkpoint in done.checkpoints}
