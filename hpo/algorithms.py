@@ -159,7 +159,8 @@ class GeneticSchedule(Table):
     grace_steps: Annotated[int, Field(ge=1)] = 1
     """Without inheritance: the first rung, in steps."""
     reduction_factor: Annotated[int, Field(ge=2, le=64)] = 3
-    """Without inheritance: about the best 1/reduction_factor of a rung go on."""
+    """Without inheritance: who is among the best 1/reduction_factor of a rung goes on. More do in the end, as the order
+    changes with what is learnt."""
     resumable: bool = True
     """Whether a trial can go on from its checkpoint. Otherwise none pauses: each is trained to its end."""
 

@@ -26,7 +26,8 @@ class GeneticScheduler:
 
     At a rung trials are ordered by the place of what was seen and that of what the model predicts for the last step
     (`Evolution.promotion_order`); the best floor(n / reduction_factor) of n go on, top rung first. Where none can, a
-    new trial starts at the lowest rung. A trial that would go on at once doesn't pause.
+    new trial starts at the lowest rung. A trial that would go on at once doesn't pause. The order changes with what is
+    learnt, and who has gone on doesn't come back, so in the end more than 1/reduction_factor of a rung have gone on.
 
     Where trials can't resume, none pauses: each is trained to its end, and what it shows on its way is learnt from.
 

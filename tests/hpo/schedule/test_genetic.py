@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import pytest
@@ -21,10 +22,18 @@ class TestGeneticScheduler(SchedulerConformance):
     bytes_per_ended_trial = LEARNT
 
     @pytest.mark.parametrize("groups", [1, 3, 10])
-    def test_about_a_third_of_each_rung_goes_on(self, groups: int) -> None:
+    def test_whoever_goes_on_is_among_the_best_third_at_that_moment(self, groups: int) -> None:
+        """And as the order changes with what is learnt, more than a third go on in the end, but not most."""
         play = self.play(groups=groups, num_trials=300, faults=False)
+        places = [
+            (int(found["place"]), int(found["count"]))
+            for each in play.decisions
+            if (found := re.search(r"number (?P<place>\d+) of (?P<count>\d+); goes on", each.reason or ""))
+        ]
+        assert len(places) > 20
+        assert all(place <= count // 3 for place, count in places)
         completed = sum(d.action is Action.COMPLETE for d in play.decisions)
-        assert 300 // 9 <= completed <= 70
+        assert 300 // 9 <= completed <= 150
 
 
 class TestGeneticSchedulerWithoutResuming(SchedulerConformance):
