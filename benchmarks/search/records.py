@@ -6,9 +6,10 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.search.cluster import Run, horizon_of, simulate
 from benchmarks.search.policies import POLICIES
@@ -63,7 +64,12 @@ def quiet() -> None:
 
 def append(file: Path, record: Record) -> None:
     """Add a line, whole even where several processes append to the file."""
-    line = json.dumps({**asdict(record.key), **asdict(record.run)}) + "\n"
+    append_line(file, {**asdict(record.key), **asdict(record.run)})
+
+
+def append_line(file: Path, fields: Mapping[str, Any]) -> None:
+    """Add one JSON object as a line, in one write."""
+    line = json.dumps(fields) + "\n"
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "ab", buffering=0) as stream:
         stream.write(line.encode())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from benchmarks.search.anchors import Optuna
 from benchmarks.search.cluster import Job, horizon_of, simulate
-from benchmarks.search.records import RunKey
+from benchmarks.search.records import RunKey, append_line
 from benchmarks.search.sized_tables import SizedTable, sized_table
 from benchmarks.search.study_policy import StudyPolicy, study_spec
 from benchmarks.search.tasks.protocol import Params
@@ -148,11 +147,7 @@ def _front(costs: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def append(file: Path, record: Record) -> None:
     """Add a line: one JSON object."""
     fields = asdict(record)
-    line = json.dumps({**fields.pop("key"), **fields}) + "\n"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, "ab", buffering=0) as stream:
-        stream.write(line.encode())
-        os.fsync(stream.fileno())
+    append_line(file, {**fields.pop("key"), **fields})
 
 
 def read(file: Path) -> dict[RunKey, Record]:
