@@ -78,6 +78,7 @@ class Evolution:
         self._origins: dict[int, Origin] = {}
         self._sigmas: dict[int, float] = {}  # by row
         self._promotion: dict[int, tuple[int, Ints]] = {}
+        self._agreement: dict[int, tuple[int, float]] = {}
 
     def _new_model(self) -> Model:
         if self.parts.forest:
@@ -163,6 +164,13 @@ class Evolution:
     def agreement(self, rung: int) -> float:
         """How far the places at a rung foretell those at the next, in [.25, .95]: the square root of the rank
         correlation of those that were at both, shrunk towards .75 as by eight observations."""
+        version = self.archive.num_observations
+        cached = self._agreement.get(rung)
+        if cached is None or cached[0] != version:
+            cached = self._agreement[rung] = version, self._agreement_now(rung)
+        return cached[1]
+
+    def _agreement_now(self, rung: int) -> float:
         rows = self.archive.rows(rung + 1)
         rows = rows[~np.isnan(self.archive.costs(rung)[rows, 0])]
         if len(rows) < 5:

@@ -45,13 +45,17 @@ class Forest:
 
     def predict(self, points: Floats, rungs: Ints) -> Floats:
         """The mean over the trees."""
-        return self.spread(points, rungs)[0]
+        mean: Floats = self._each(points, rungs).mean(axis=0)
+        return mean
 
-    def spread(self, points: Floats, rungs: Ints) -> tuple[Floats, Floats]:
-        """The mean and the standard deviation over the trees."""
-        inputs = _inputs(points, rungs)
-        each = np.array([tree.predict(inputs)[:, 0] for tree in self._trees])
+    def spread(self, points: Floats, rungs: Ints, pending: Floats) -> tuple[Floats, Floats]:
+        """The mean and the standard deviation over the trees, which the pending don't change."""
+        each = self._each(points, rungs)
         return each.mean(axis=0), each.std(axis=0)
+
+    def _each(self, points: Floats, rungs: Ints) -> Floats:
+        inputs = _inputs(points, rungs)
+        return np.array([tree.predict(inputs)[:, 0] for tree in self._trees])
 
 
 def _inputs(points: Floats, rungs: Ints) -> Any:

@@ -104,12 +104,32 @@ class GaussianProcess:
         mean: Floats = self._weights @ self._shared(points, rungs)
         return mean
 
-    def spread(self, points: Floats, rungs: Ints) -> tuple[Floats, Floats]:
-        """See Model; the noise is left out."""
+    def spread(self, points: Floats, rungs: Ints, pending: Floats) -> tuple[Floats, Floats]:
+        """See Model; the noise is left out. What comes of the pending is taken to be what is expected of them, so the
+        means stay as they are and the deviations shrink (Ginsbourger et al. 2010, "Kriging is well-suited to
+        parallelize optimization": the believer)."""
         shared = self._shared(points, rungs)
         explained = solve_triangular(self._root, shared, lower=True, check_finite=False)
         variance = 1.0 - np.einsum("ij,ij->j", explained, explained)
+        if len(pending):
+            variance -= self._told(points, rungs, explained, pending)
         return self._weights @ shared, np.sqrt(np.maximum(variance, 1e-9))
+
+    def _told(self, points: Floats, rungs: Ints, explained: Floats, pending: Floats) -> Floats:
+        """How much of the variance at the points goes when the pending (p, d) come to the lowest rung. (k,)."""
+        lowest = np.zeros(len(pending), dtype=np.intp)
+        at = self._scaled(self._inputs.features(pending, lowest), self._theta)
+        theirs = solve_triangular(self._root, self._shared(pending, lowest), lower=True, check_finite=False)
+        among = _matern(_squares(at, at))[0] - theirs.T @ theirs
+        across = _matern(_squares(at, self._scaled(self._inputs.features(points, rungs), self._theta)))[0]
+        solved = solve_triangular(
+            _root(among, self._noise(self._theta, lowest)),
+            across - theirs.T @ explained,
+            lower=True,
+            check_finite=False,
+        )
+        told: Floats = np.einsum("ij,ij->j", solved, solved)
+        return told
 
     def _shared(self, points: Floats, rungs: Ints) -> Floats:
         return _matern(_squares(self._features, self._scaled(self._inputs.features(points, rungs), self._theta)))[0]

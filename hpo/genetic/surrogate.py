@@ -32,8 +32,9 @@ class Model(Protocol):
     def predict(self, points: Floats, rungs: Ints) -> Floats:
         """The expected scores; points (k, d), rungs (k,), result (k,)."""
 
-    def spread(self, points: Floats, rungs: Ints) -> tuple[Floats, Floats]:
-        """The expected scores, and how far the true ones may be from them (a standard deviation). Each (k,)."""
+    def spread(self, points: Floats, rungs: Ints, pending: Floats) -> tuple[Floats, Floats]:
+        """The expected scores, and how far the true ones may be from them (a standard deviation) once the pending
+        points (p, d) are observed too. Each (k,)."""
 
 
 @cache
@@ -111,7 +112,8 @@ class Surrogate:
         A lower confidence bound whose optimism is drawn anew for each child, so that parallel ones differ. Several
         objectives: the augmented Chebyshev norm with random weights (Knowles 2006, "ParEGO").
         """
-        each = [model.spread(points, self._top(points)) for model in self._models]
+        pending = self._archive.points[~self._archive.is_observed()]
+        each = [model.spread(points, self._top(points), pending) for model in self._models]
         kappa = rng.exponential()
         bound = np.column_stack([mean - kappa * sd for mean, sd in each])
         if bound.shape[1] == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpo.evolution import Evolution
+from hpo.evolution import MIN_AT_RUNG, Evolution
 from hpo.protocols import Choice, Drop, Resume, Start
 from hpo.schedule.decision import answer, at_last_step
 from hpo.spec import GeneticSchedule, StudySpec
@@ -25,9 +25,11 @@ class GeneticScheduler:
     """As ASHA's promotion (Li et al. 2020, arXiv:1810.05934, Algorithm 2), but by promise.
 
     At a rung trials are ordered by the place of what was seen and that of what the model predicts for the last step
-    (`Evolution.promotion_order`); the best floor(n / reduction_factor) of n go on, top rung first. Where none can, a
-    new trial starts at the lowest rung. A trial that would go on at once doesn't pause. The order changes with what is
-    learnt, and who has gone on doesn't come back, so in the end more than 1/reduction_factor of a rung have gone on.
+    (`Evolution.promotion_order`); the best floor(n / f) of n go on, top rung first, with f = 1 + (reduction_factor - 1)
+    a, where a, in [.25, .95], is how far the rung has foretold the next so far (`Evolution.agreement`): a rung that
+    misleads lets more through. Where none can go on, a new trial starts at the lowest rung. A trial that would go on
+    at once doesn't pause. The order changes with what is learnt, and who has gone on doesn't come back, so in the end
+    more than 1/f of a rung have gone on.
 
     Where trials can't resume, none pauses: each is trained to its end, and what it shows on its way is learnt from.
 
@@ -102,8 +104,8 @@ class GeneticScheduler:
         if found is not None and found[0] == number:
             self._promote(number, rung)
             return answer(measurement, reason=f"{reason}; goes on", rung=step)
-        return answer(measurement, Action.PAUSE, f"{reason}; waits to be among the best third" if self._factor == 3
-                      else f"{reason}; waits to be among the best 1/{self._factor}", rung=step)  # fmt: skip
+        among = max(1, self._num_of_the_best(rung))
+        return answer(measurement, Action.PAUSE, f"{reason}; waits to be among the best {among}", rung=step)
 
     def _promotable(self, *, draining: bool) -> tuple[int, int, int, int] | None:
         """The best trial that waits and may go on, from the top rung down: (number, rung, its place, of how many)."""
@@ -111,7 +113,7 @@ class GeneticScheduler:
             return None
         for rung in range(len(self._promoted) - 1, -1, -1):
             total = self._evolution.archive.num_at(rung)
-            count = -(-total // self._factor) if draining else total // self._factor
+            count = -(-total // self._factor) if draining else self._num_of_the_best(rung)
             if draining and len(self._promoted[rung]) >= count:
                 continue
             if not count:
@@ -122,6 +124,13 @@ class GeneticScheduler:
                 if number is not None and self._live[number].waits_at == rung:
                     return number, rung, place + 1, total
         return None
+
+    def _num_of_the_best(self, rung: int) -> int:
+        """How many at a rung are good enough to go on."""
+        total = self._evolution.archive.num_at(rung)
+        if total < MIN_AT_RUNG:
+            return total // self._factor
+        return int(total / (1 + (self._factor - 1) * self._evolution.agreement(rung)))
 
     def _promote(self, number: int, rung: int) -> None:
         self._promoted[rung].add(self._evolution.archive.row(number))

@@ -32,12 +32,33 @@ def test_the_gradient_is_that_of_the_likelihood() -> None:
     assert gradient == pytest.approx(numeric, abs=1e-3)
 
 
+NONE = np.empty((0, 4))
+"""No pending points."""
+
+
+def test_the_pending_are_as_if_they_had_come_out_as_expected() -> None:
+    """The deviations are those of a process that was told the pending with its own means; the means are its own."""
+    points, rungs, scores = data(60)
+    process = GaussianProcess(Inputs.of(MIXED, 3))
+    process.fit(points[:50], rungs[:50], scores[:50], np.random.default_rng(0))
+    pending, lowest = points[50:], np.zeros(10, dtype=np.intp)
+    mean, sd = process.spread(points, rungs, pending)
+    plain, wider = process.spread(points, rungs, NONE)
+    told = np.concatenate([points[:50], pending]), np.concatenate([rungs[:50], lowest])
+    process.update(*told, np.concatenate([scores[:50], process.predict(pending, lowest)]))
+    expected = process.spread(points, rungs, NONE)
+    assert mean == pytest.approx(expected[0], abs=1e-6)
+    assert (mean == plain).all()
+    assert sd == pytest.approx(expected[1], abs=1e-6)
+    assert (sd < wider).any()
+
+
 def test_where_nothing_was_seen_the_prior_remains() -> None:
     points, rungs, scores = data(60)
     process = GaussianProcess(Inputs.of(MIXED, 3))
     process._theta[:] = -3.0
     process.update(points[:10] * 0.1, rungs[:10], scores[:10])
-    mean, sd = process.spread(np.full((1, 4), 0.99), np.array([0]))
+    mean, sd = process.spread(np.full((1, 4), 0.99), np.array([0]), NONE)
     assert mean[0] == pytest.approx(0.0, abs=1e-6)
     assert sd[0] == pytest.approx(1.0, abs=1e-6)
 
@@ -46,8 +67,8 @@ def test_it_is_sure_where_it_has_looked_and_less_so_elsewhere() -> None:
     points, rungs, scores = data(60)
     process = GaussianProcess(Inputs.of(MIXED, 3))
     process.fit(points, rungs, scores, np.random.default_rng(0))
-    _, seen = process.spread(points, rungs)
-    _, unseen = process.spread(np.random.default_rng(5).random((60, 4)), rungs)
+    _, seen = process.spread(points, rungs, NONE)
+    _, unseen = process.spread(np.random.default_rng(5).random((60, 4)), rungs, NONE)
     assert seen.max() < np.median(unseen)
 
 

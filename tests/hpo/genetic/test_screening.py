@@ -27,7 +27,7 @@ def test_a_model_orders_what_it_has_not_seen(model: Model) -> None:
     points, top = rng.random((300, 3)), np.ones(300, dtype=np.intp)
     model.fit(points, top, (points[:, 0] - 0.5) ** 2 + points[:, 1], rng)
     fresh = rng.random((200, 3))
-    mean, sd = model.spread(fresh, top[:200])
+    mean, sd = model.spread(fresh, top[:200], np.empty((0, 3)))
     assert mean.shape == sd.shape == (200,)
     assert (mean == model.predict(fresh, top[:200])).all()
     assert np.corrcoef(mean, (fresh[:, 0] - 0.5) ** 2 + fresh[:, 1])[0, 1] > 0.85

@@ -22,8 +22,8 @@ class TestGeneticScheduler(SchedulerConformance):
     bytes_per_ended_trial = LEARNT
 
     @pytest.mark.parametrize("groups", [1, 3, 10])
-    def test_whoever_goes_on_is_among_the_best_third_at_that_moment(self, groups: int) -> None:
-        """And as the order changes with what is learnt, more than a third go on in the end, but not most."""
+    def test_whoever_goes_on_is_among_the_best_at_that_moment(self, groups: int) -> None:
+        """Of the best third, or of the best 1/1.5 where a rung doesn't foretell the next at all: a is .25 or more."""
         play = self.play(groups=groups, num_trials=300, faults=False)
         places = [
             (int(found["place"]), int(found["count"]))
@@ -31,9 +31,9 @@ class TestGeneticScheduler(SchedulerConformance):
             if (found := re.search(r"number (?P<place>\d+) of (?P<count>\d+); goes on", each.reason or ""))
         ]
         assert len(places) > 20
-        assert all(place <= count // 3 for place, count in places)
+        assert all(place <= count / 1.5 for place, count in places)
         completed = sum(d.action is Action.COMPLETE for d in play.decisions)
-        assert 300 // 9 <= completed <= 150
+        assert 300 // 9 <= completed <= 250
 
 
 class TestGeneticSchedulerWithoutResuming(SchedulerConformance):
@@ -42,6 +42,22 @@ class TestGeneticSchedulerWithoutResuming(SchedulerConformance):
 
     def test_nothing_pauses(self) -> None:
         assert {d.action for d in self.play().decisions} == {Action.CONTINUE, Action.COMPLETE}
+
+
+def test_a_rung_that_foretells_the_next_lets_fewer_through() -> None:
+    """Rungs 1, 2, 4 of 8 with the factor 2: of 24 trials, the next rung says the same, or the opposite."""
+
+    def gone_on(sign: float) -> int:
+        scheduler = genetic()
+        for number in range(24):
+            train(scheduler, number, 1, float(number))
+        step = dict.fromkeys(range(24), 1)
+        while isinstance(choice := scheduler.choose(can_start=True), Resume):
+            step[choice.trial] *= 2
+            train(scheduler, choice.trial, step[choice.trial], sign * choice.trial)
+        return sum(reached > 1 for reached in step.values())
+
+    assert gone_on(1.0) < gone_on(-1.0)
 
 
 def genetic(*, factor: int = 2, steps: int = 8, **more: Any) -> Scheduler:
