@@ -12,8 +12,11 @@ from api import errors
 from api.auth import require_token
 from api.controller import Controller, JobsApi
 from api.limits import BodyLimit
+from api.metrics import Metrics, RequestTimes
 from api.openapi import describe
-from api.routes import events, health, packages, studies, trials
+from api.request_logs import RequestLogs
+from api.routes import events, health, packages, steering, studies, trials
+from api.routes import metrics as metrics_route
 from api.settings import Settings
 from cluster import local
 from cluster.jobs import Jobs, driver_entrypoint
@@ -22,10 +25,11 @@ from hpo.protocols import Store
 
 TAGS = [
     {"name": "studies", "description": "A specification and where its search stands."},
+    {"name": "steering", "description": "What may be asked of a study while it runs."},
     {"name": "trials", "description": "Configurations, and what was reported, decided and saved."},
     {"name": "events", "description": "A study's history, live."},
     {"name": "packages", "description": "Working folders with your own trainables."},
-    {"name": "health", "description": "For load balancers; no token needed."},
+    {"name": "health", "description": "For load balancers and Prometheus; no token needed."},
 ]
 
 
@@ -46,10 +50,14 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
     )  # fmt: skip
     app.state.settings, app.state.store, app.state.controller = settings, store, controller
     app.state.token = settings.ensure_token()
+    metrics = app.state.metrics = Metrics(store, controller)
     errors.install(app)
     app.add_middleware(BodyLimit)
-    app.include_router(health.router)
-    for module in (studies, trials, events, packages):
+    app.add_middleware(RequestTimes, requests=metrics.requests)
+    app.add_middleware(RequestLogs)
+    for module in (health, metrics_route):
+        app.include_router(module.router)
+    for module in (studies, steering, trials, events, packages):
         app.include_router(module.router, dependencies=[Depends(require_token)])
     describe(app)
     return app

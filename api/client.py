@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import io
+import os
+import socket
 import time
+import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -22,11 +26,13 @@ from api.schemas import (
     CheckpointsAnswer,
     DecisionAnswer,
     EventAnswer,
+    EventsAnswer,
     InheritanceAnswer,
     InheritancesAnswer,
     ListAnswer,
     MeasurementAnswer,
     PackageAnswer,
+    PreviewAnswer,
     ReadyAnswer,
     StudyAnswer,
     StudyDetailAnswer,
@@ -60,7 +66,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"X-Hpo-User": _user()} | ({"Authorization": f"Bearer {token}"} if token else {})
         try:
             self._http = httpx.Client(
                 base_url=self.url, headers=headers, timeout=timeout_seconds, transport=transport, trust_env=False
@@ -100,6 +106,58 @@ class Client:
 
     def delete_study(self, name: str) -> None:
         self._send("DELETE", _at(name))
+
+    # -- steering -----------------------------------------------------------------------------------------
+    def pause(self, study: str) -> StudyAnswer:
+        """Give all its workers back until `resume`; taken at once, paused within seconds."""
+        return self._steer(study, ":pause")
+
+    def resume(self, study: str) -> StudyAnswer:
+        return self._steer(study, ":resume")
+
+    def stop(self, study: str) -> StudyAnswer:
+        """End it early, with its result."""
+        return self._steer(study, ":stop")
+
+    def cancel(self, study: str) -> StudyAnswer:
+        return self._steer(study, ":cancel")
+
+    def change(self, study: str, changes: Mapping[str, Any], *, version: int | None = None) -> StudyAnswer:
+        """Another budget, concurrency, priority or labels: `{"budget": {"trials": 64}}`. Refused (412) unless the study
+        is at `version`, if given."""
+        tag = "*" if version is None else f'"{version}"'
+        answer = self._send("PATCH", _at(study), json=dict(changes), headers={"If-Match": tag})
+        return self._parse(StudyAnswer, answer)
+
+    def fork(
+        self, study: str, name: str, *, spec: Mapping[str, Any] | None = None, warm_start: bool = True
+    ) -> StudyAnswer:
+        """Another study with this one's specification, changed by `spec` (a merge patch), which learns from it."""
+        return self._steer(study, ":fork", {"name": name, "spec": dict(spec or {}), "warm_start": warm_start})
+
+    def enqueue(self, study: str, params: Sequence[Mapping[str, Any]]) -> StudyAnswer:
+        """Try these configurations next."""
+        return self._steer(study, "/trials", {"params": [dict(each) for each in params]})
+
+    def stop_trial(self, study: str, number: int) -> StudyAnswer:
+        return self._steer(study, f"/trials/{number}:stop")
+
+    def retry(self, study: str, number: int | None = None, *, cause: str | None = None) -> StudyAnswer:
+        """Try a failed trial's configuration again; without a number those of all that failed (by one cause)."""
+        if number is not None:
+            return self._steer(study, f"/trials/{number}:retry")
+        return self._steer(study, "/trials:retry", {"cause": cause})
+
+    def _steer(self, study: str, what: str, body: Mapping[str, Any] | None = None) -> StudyAnswer:
+        return self._parse(StudyAnswer, self._send("POST", _at(study) + what, json=body))
+
+    def preview(
+        self, spec: StudySpec | Mapping[str, Any], *, package: str | None = None, step_seconds: float = 1.0
+    ) -> PreviewAnswer:
+        """How long a study would take, simulated; creates nothing."""
+        query = _query(step_seconds=step_seconds)
+        answer = self._send("POST", "/v1/studies:preview", json=_body(spec, package), params=query)
+        return self._parse(PreviewAnswer, answer)
 
     # -- trials -------------------------------------------------------------------------------------------
     def trials(
@@ -163,6 +221,13 @@ class Client:
             time.sleep(pause)
             pause = min(pause * 2, MAX_RECONNECT_SECONDS)
 
+    def page_of_events(self, study: str, *, after: int = 0, limit: int = 1000) -> list[EventAnswer]:
+        """What has happened so far, after an id; at most `limit` lines."""
+        answer = self._send(
+            "GET", _at(study, "events"), params=_query(after=after, limit=limit), headers={"Accept": "application/json"}
+        )
+        return self._parse(EventsAnswer, answer).items
+
     def _stream(self, study: str, after: int) -> Iterator[EventAnswer]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         # The service says something every 15 s.
@@ -204,8 +269,15 @@ class Client:
         return self._parse(ReadyAnswer, response)
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        if method == "POST":  # a lost answer is asked for once more, and nothing happens twice
+            kwargs["headers"] = {"Idempotency-Key": uuid.uuid4().hex, **kwargs.get("headers", {})}
         try:
-            response = self._http.request(method, path, **kwargs)
+            try:
+                response = self._http.request(method, path, **kwargs)
+            except (httpx.RemoteProtocolError, httpx.ReadError):
+                if method not in ("POST", "GET"):
+                    raise
+                response = self._http.request(method, path, **kwargs)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from None
         if not response.is_success:
@@ -226,6 +298,15 @@ class Client:
             f"the service at {self.url} can't be reached ({error or type(error).__name__}); "
             "start it with `hpo up`, or set HPO_URL"
         )
+
+
+def _user() -> str:
+    """Who asks, for the study's history."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}".encode("ascii", "replace").decode()[:100]
 
 
 def zipped(folder: Path) -> bytes:

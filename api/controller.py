@@ -1,27 +1,33 @@
-"""The thread that gives queued studies to Ray and watches their jobs.
+"""The thread that brings the cluster to what the store says: every study at work has a driver, and none that isn't.
 
 The store is its only memory: what it knows of a study it reads anew each time, so it may be killed at any moment.
-One process a home is the controller (a file lock says which); the others stand by.
+One process of all that share a database is the controller (a lease says which); the others stand by.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import logging
+import os
+import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from api import packages
 from api.settings import Settings
-from hpo.errors import ClusterError, HpoError, LeaseHeldError
+from hpo.errors import ClusterError, HpoError, LeaseHeldError, StudyNotFoundError
+from hpo.logs import study_context
 from hpo.protocols import Store
 from hpo.trial import Study, StudyState
 
 log = logging.getLogger("api.controller")
+
+ROLE = "controller"
 
 HEARTBEAT_SECONDS = 30.0
 """Without a round for so long, the controller counts as stuck."""
@@ -29,9 +35,17 @@ UNCLAIMED_SECONDS = 60.0
 """How long after its creation a study of `hpo run` may be without a driver."""
 MAX_REFUSALS = 3
 """Ray answers, but refuses the same job so often: the study has failed."""
+MAX_IDLE_ATTEMPTS = 3
+"""Drivers that die one after the other without a step recorded: the next would, too."""
+LEADER_SECONDS = 10.0
+"""How long the controller stays it without a sign of life."""
+ORPHAN_SECONDS = 10.0
+"""How often jobs that nobody needs are looked for."""
+GRACE_SECONDS = 60.0
+"""How long the job of a study that has ended may take to end."""
 LOG_LINES = 8
-LEASE_HELD = 3
-"""The driver's exit code where another driver holds the study (`hpo.driver`)."""
+CANNOT_RUN, LEASE_HELD = 2, 3
+"""The driver's exit codes where the study can't be run, and where another driver holds it (`hpo.driver`)."""
 
 
 class JobsApi(Protocol):
@@ -46,6 +60,10 @@ class JobsApi(Protocol):
     ) -> None: ...
 
     def status(self, submission_id: str) -> str | None: ...
+
+    def statuses(self) -> dict[str, str]: ...
+
+    def stop(self, submission_id: str) -> bool: ...
 
     def message(self, submission_id: str) -> str: ...
 
@@ -65,7 +83,8 @@ class Health:
 
 
 class Controller:
-    """Submits queued studies in the order of their creation, and fails those whose job has ended without a word."""
+    """Submits queued studies, those of a higher priority first, then the oldest; starts a new driver where one has
+    died, which goes on from what is recorded; and stops jobs that no study needs."""
 
     def __init__(
         self,
@@ -81,7 +100,12 @@ class Controller:
         self._connect, self._entrypoint, self._period = connect, entrypoint, period_seconds
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._lock_file: IO[str] | None = None
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._leads_until = 0.0
+        self._asked_at = 0.0
+        self._swept_at = time.monotonic()
+        self._idle: dict[str, tuple[int, int]] = {}
+        """Steps of a study when its driver last died, and how often it has died since without another step."""
         self._beat = time.monotonic()
         self._ray: tuple[bool, str] = (False, "not asked yet")
         self._refusals: dict[str, int] = {}
@@ -95,15 +119,17 @@ class Controller:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
-        if self._lock_file is not None:
-            self._lock_file.close()
+        if self._leads:
+            with contextlib.suppress(HpoError):  # else another takes over when the lease has run out
+                self._store.lead(ROLE, holder=self._holder, lease_seconds=0)
+            self._leads_until = 0.0
 
     def health(self) -> Health:
         silent = time.monotonic() - self._beat
         alive = self._thread is not None and self._thread.is_alive()
         if not alive or silent > HEARTBEAT_SECONDS:
             return Health(False, f"silent for {silent:.0f} s; restart the service", *self._ray)
-        work = "at work" if self._lock_file else "stands by: another process of this home is the controller"
+        work = "at work" if self._leads else "stands by: another process is the controller"
         return Health(True, work, *self._ray)
 
     def _run(self) -> None:
@@ -135,25 +161,30 @@ class Controller:
             (StudyState.STARTING, self._watch),
             (StudyState.RUNNING, self._watch),
         ):
-            for study in reversed(list(self._studies(state))):  # the store gives the newest first
+            found = sorted(self._studies(state), key=lambda study: (-study.spec.priority, study.created_at))
+            for study in found:
                 if self._stop.is_set():
                     return
-                try:
-                    handle(study, jobs)
-                except ClusterError as error:
-                    log.warning("study %s: %s", study.name, error)
+                with study_context(study.name):
+                    try:
+                        handle(study, jobs)
+                    except ClusterError as error:
+                        log.warning("study %s: %s", study.name, error)
+        if time.monotonic() - self._swept_at > ORPHAN_SECONDS:
+            self._stop_orphans(jobs)
+
+    @property
+    def _leads(self) -> bool:
+        return time.monotonic() < self._leads_until
 
     def _is_controller(self) -> bool:
-        if self._lock_file is None:
-            self._settings.home.mkdir(parents=True, exist_ok=True)
-            file = (self._settings.home / "controller.lock").open("a")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.close()
-                return False
-            self._lock_file = file
-        return True
+        now = time.monotonic()
+        if self._leads and now - self._asked_at < LEADER_SECONDS / 4:
+            return True
+        leads = self._store.lead(ROLE, holder=self._holder, lease_seconds=LEADER_SECONDS)
+        self._asked_at = now
+        self._leads_until = now + LEADER_SECONDS if leads else 0.0
+        return leads
 
     def _studies(self, state: StudyState) -> Iterator[Study]:
         token: str | None = None
@@ -181,9 +212,8 @@ class Controller:
                 self._fail(study, f"its package {study.package} is gone; upload the working folder again")
                 return
         try:
-            jobs.submit(
-                study.job, self._entrypoint(study.name), env=self._settings.job_environment(), working_dir=folder
-            )
+            environment = self._settings.job_environment() | {"HPO_JOB": study.job}
+            jobs.submit(study.job, self._entrypoint(study.name), env=environment, working_dir=folder)
         except ClusterError as error:
             refusals = self._refusals[study.job] = self._refusals.get(study.job, 0) + 1
             if refusals < MAX_REFUSALS:
@@ -201,12 +231,49 @@ class Controller:
         if status is None and study.state is StudyState.STARTING:
             self._hand_over(study, jobs)  # we were killed in between, or the cluster was started anew
         elif status is None:
-            self._fail(study, f"Ray at {jobs.address} has lost its job {study.job}; was the cluster started anew?")
+            self._drive_anew(study, jobs, f"Ray at {jobs.address} has lost its job {study.job}")
         elif status in ("FAILED", "STOPPED", "SUCCEEDED"):
-            if status == "FAILED" and jobs.exit_code(study.job) == LEASE_HELD and self._is_driven(study.name):
+            code = jobs.exit_code(study.job)
+            if status == "FAILED" and code == LEASE_HELD and self._is_driven(study.name):
                 return  # another driver is at it, such as that of `hpo run`
-            # The driver writes the study's end before it ends itself, and a final state stays: no race.
-            self._fail(study, _why(study.job, status, jobs))
+            # The driver writes the study's end before it ends itself: what is still at work then was left.
+            study = self._store.study(study.name)
+            if study.state not in (StudyState.STARTING, StudyState.RUNNING):
+                return
+            why = _why(study.job or "", status, jobs)
+            if status == "FAILED" and code == CANNOT_RUN:
+                self._fail(study, why)
+            else:
+                self._drive_anew(study, jobs, why)
+
+    def _drive_anew(self, study: Study, jobs: JobsApi, why: str) -> None:
+        """A study's driver is gone: another one goes on from what is recorded."""
+        steps = self._store.counts(study.name).steps
+        before, count = self._idle.get(study.name, (-1, 0))
+        count = count + 1 if steps == before else 1
+        self._idle[study.name] = steps, count
+        if count > MAX_IDLE_ATTEMPTS:
+            self._fail(study, f"{MAX_IDLE_ATTEMPTS} drivers have died without a step between; of the last one: {why}")
+            return
+        log.warning("study %s goes on with a new driver: %s", study.name, why)
+        self._store.revoke(study.name, holder=study.job or "")
+        self._submit(study, jobs)
+
+    def _stop_orphans(self, jobs: JobsApi) -> None:
+        """Stop the jobs that no study needs any more. Those of studies that this store doesn't know are another's."""
+        self._swept_at = time.monotonic()
+        for job, status in jobs.statuses().items():
+            name, _, attempt = job.removeprefix("hpo-").rpartition("-")
+            if status not in ("PENDING", "RUNNING") or not job.startswith("hpo-") or not attempt.isdigit():
+                continue
+            try:
+                study = self._store.study(name)
+            except StudyNotFoundError:
+                continue
+            ended = study.ended_at is not None and time.time() - study.ended_at > GRACE_SECONDS
+            if ended or (study.job != job and int(attempt) < study.attempt):
+                log.warning("study %s: job %s is an orphan; it is stopped", name, job)
+                jobs.stop(job)
 
     def _is_driven(self, study: str) -> bool:
         """Whether a driver holds the study's lease."""

@@ -44,6 +44,7 @@ READY: dict[str, Any] = {
     "ready": True,
     "parts": {
         "store": {"ok": True, "detail": "answers"},
+        "storage": {"ok": True, "detail": "85.3 GB free"},
         "controller": {"ok": True, "detail": "at work"},
         "ray": {"ok": True, "detail": "Ray 2.60.0 at http://127.0.0.1:8265"},
     },

@@ -102,6 +102,34 @@ class StudyAnswer(Answer):
     ended_at: float | None
 
 
+class SpanAnswer(Answer):
+    """A median, with its 10 % and 90 % quantiles."""
+
+    median: float
+    low: float
+    high: float
+
+
+class EstimateAnswer(Answer):
+    """What a study needs with so many trials at once."""
+
+    workers: int
+    seconds: SpanAnswer
+    steps: SpanAnswer
+    share_of_full: float
+    """Steps over those of the same trials without a scheduler."""
+    stopped: SpanAnswer
+    busy: float
+    """The share of the workers' time that is spent at steps."""
+
+
+class PreviewAnswer(Answer):
+    """How a study would run."""
+
+    spec: StudySpec
+    estimates: list[EstimateAnswer]
+
+
 class CountsAnswer(Answer):
     """How many trials are in each state, and how many steps were reported."""
 

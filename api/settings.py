@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import Literal
 
 from pydantic import SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,6 +33,8 @@ class Settings(BaseSettings):
     dashboard_port: int = 8265
     token: SecretStr | None = None
     """Who has it may do all; else `$HPO_HOME/token`, written at the first start."""
+    log_format: Literal["text", "json"] = "text"
+    """How the service and its drivers log (`hpo.logs`)."""
     url: str = ""
     """Where clients find the service; `http://$HPO_HOST:$HPO_PORT` unless given."""
 
@@ -76,11 +79,12 @@ class Settings(BaseSettings):
 
     def job_environment(self) -> dict[str, str]:
         """What jobs on the cluster need to know."""
-        return {
+        found = {
             "HPO_HOME": str(self.home),
             "HPO_DATABASE_URL": self.database_url,
             "HPO_STORAGE": str(self.storage),
         }
+        return found if self.log_format == "text" else {**found, "HPO_LOG_FORMAT": self.log_format}
 
     def known_ray_token(self) -> str | None:
         """The token of the Ray cluster, if there is one."""

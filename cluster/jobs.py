@@ -19,10 +19,13 @@ from hpo.errors import ClusterError
 
 _ENVIRONMENT = threading.Lock()
 
+WAIT_SECONDS = 45.0
+"""How long a driver waits for the one before it to be gone: longer than a lease lasts."""
+
 
 def driver_entrypoint(study: str) -> str:
     """The command that runs a stored study; on a single machine with the very Python that serves."""
-    return f"{shlex.quote(sys.executable)} -m hpo.driver {shlex.quote(study)}"
+    return f"{shlex.quote(sys.executable)} -m hpo.driver {shlex.quote(study)} --wait {WAIT_SECONDS:g}"
 
 
 class Jobs:
@@ -73,6 +76,12 @@ class Jobs:
         answer = self._request("GET", f"/api/jobs/{urllib.parse.quote(submission_id, safe='')}", missing_ok=True)
         return str(answer["status"]) if answer else None
 
+    def statuses(self) -> dict[str, str]:
+        """The status of every job that was submitted under an id, by its id."""
+        jobs = self._answer("GET", "/api/jobs/", missing_ok=False)
+        found = [job for job in (jobs if isinstance(jobs, list) else []) if job.get("submission_id")]
+        return {str(job["submission_id"]): str(job["status"]) for job in found}
+
     def message(self, submission_id: str) -> str:
         """What Ray says about the job, such as why its driver ended."""
         answer = self._request("GET", f"/api/jobs/{urllib.parse.quote(submission_id, safe='')}", missing_ok=True)
@@ -97,11 +106,14 @@ class Jobs:
         return str((answer or {}).get("logs") or "")
 
     def _request(self, method: str, path: str, *, missing_ok: bool = False) -> dict[str, Any]:
+        answer = self._answer(method, path, missing_ok=missing_ok)
+        return answer if isinstance(answer, dict) else {}
+
+    def _answer(self, method: str, path: str, *, missing_ok: bool) -> Any:
         request = urllib.request.Request(self.address + path, method=method, headers=self._headers)
         try:
             with self._opener.open(request, timeout=self._timeout) as response:
-                answer = json.load(response)
-                return answer if isinstance(answer, dict) else {}
+                return json.load(response)
         except urllib.error.HTTPError as error:
             if error.code == 404 and missing_ok:
                 return {}

@@ -81,8 +81,14 @@ def environment(cluster: LocalCluster) -> dict[str, str]:
     }
 
 
+def look(home: Path) -> LocalCluster | None:
+    """The head that runs for this home, or None; nothing is changed."""
+    cluster = _read_state(home)
+    return cluster if cluster is not None and processes.is_alive(cluster.pid, cluster.started) else None
+
+
 def status(home: Path) -> LocalCluster | None:
-    """The head that runs for this home, or None. A state file whose process is gone is removed."""
+    """As `look`, and what a head whose process is gone has left behind is removed."""
     cluster = _read_state(home)
     if cluster is None:
         return None

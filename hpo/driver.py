@@ -1,9 +1,9 @@
 """`python -m hpo.driver STUDY`: claim a study, run it on the cluster at hand, release it.
 
 It is what a Ray job of the service runs. It reads HPO_DATABASE_URL and HPO_STORAGE from its environment (the address
-of a database may hold a password, so it is no argument). A study that another driver has left in mid-study goes on
-from what is recorded. Exit codes: 0 the study succeeded, 1 it failed, 2 it can not
-be run, 3 another driver holds it, 130 interrupted.
+of a database may hold a password, so it is no argument), and HPO_LOG_FORMAT (`hpo.logs`). A study that another driver
+has left in mid-study goes on from what is recorded. Exit codes: 0 the study succeeded or is paused, 1 it failed, 2 it
+can not be run, 3 another driver holds it, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hpo import logs
 from hpo.errors import HpoError, LeaseHeldError, LeaseLostError
 from hpo.protocols import Store
+from hpo.steering import Command, Verb, end_state
 from hpo.store import open_store
 from hpo.trial import Lease, Study, StudyState
 
@@ -41,16 +43,23 @@ def drive(
 
     This process must be connected to a Ray cluster. Errors in the study itself (it fails to be placed, all trials
     fail) end in its state and message; raises LeaseHeldError where another driver is at it, and LeaseLostError when
-    another has taken over on the way.
+    another has taken over on the way. A study that is paused, or is to pause or end, isn't begun.
     """
-    study = store.study(name)
-    if study.state.is_final:
-        return study
-    lease = store.claim(name, holder=f"{socket.gethostname()}:{os.getpid()}", lease_seconds=lease_seconds)
+    holder = os.environ.get("HPO_JOB") or f"{socket.gethostname()}:{os.getpid()}"
+    lease = store.claim(name, holder=holder, lease_seconds=lease_seconds)
     try:
-        study = store.set_study_state(name, StudyState.RUNNING, lease=lease)
-        state, message = _run(store, lease, study, storage, lease_seconds, interrupted)
-        return store.set_study_state(name, state, message=message, lease=lease)
+        study = store.study(name)  # what nobody else changes now: a command waits for the lease's holder
+        if study.state.is_final or study.state is StudyState.PAUSED:
+            return study
+        for command in store.commands(name):
+            if command.verb in (Verb.PAUSE, Verb.STOP, Verb.CANCEL):
+                best = store.trials(name, order_by="value", page_size=1).items
+                state = end_state(command.verb, has_value=bool(best) and best[0].value is not None)
+                message = f"{command.verb} was asked for by {command.who}"
+                return store.set_study_state(name, state, message=message, lease=lease, command=command)
+        study = store.set_study_state(name, StudyState.RUNNING, message="", lease=lease)
+        state, why, by = _run(store, lease, study, storage, lease_seconds, interrupted)
+        return store.set_study_state(name, state, message=why, lease=lease, command=by)
     finally:
         store.release(lease)
 
@@ -62,8 +71,8 @@ def _run(
     storage: Path,
     lease_seconds: float,
     interrupted: Callable[[], bool],
-) -> tuple[StudyState, str | None]:
-    """Run a claimed study; its final state and why."""
+) -> tuple[StudyState, str | None, Command | None]:
+    """Run a claimed study; its next state and why, and the command that it is the effect of."""
     from hpo.engine.run import run_study  # imports ray.tune: a second
 
     try:
@@ -73,17 +82,20 @@ def _run(
     except LeaseLostError:
         raise
     except HpoError as error:
-        return StudyState.FAILED, str(error)
+        return StudyState.FAILED, str(error), None
     except Exception as error:
         log.exception("study %s has failed", study.name)
-        return StudyState.FAILED, f"{type(error).__name__}: {error}"
+        return StudyState.FAILED, f"{type(error).__name__}: {error}", None
     if outcome.taken_over:
         raise LeaseLostError(f"study {study.name!r}: another driver has taken over; this one has stopped")
+    if outcome.ending is not None:
+        state = end_state(outcome.ending.verb, has_value=outcome.best is not None)
+        return state, outcome.ending.message, outcome.ending.command
     if interrupted():
-        return StudyState.CANCELLED, outcome.reason
+        return StudyState.CANCELLED, outcome.reason, None
     if outcome.error or outcome.best is None:
-        return StudyState.FAILED, outcome.error or "no trial has reported the objective"
-    return StudyState.SUCCEEDED, outcome.reason
+        return StudyState.FAILED, outcome.error or "no trial has reported the objective", None
+    return StudyState.SUCCEEDED, outcome.reason, None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="wait so long for another driver's lease to run out (default: not at all)",
     )
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure(os.environ.get("HPO_LOG_FORMAT", "text"), study=options.study)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -134,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"study {study.name}: {study.state}" + (f" ({study.message})" if study.message else ""))
     if study.state is StudyState.CANCELLED:
         return 130
-    return 0 if study.state is StudyState.SUCCEEDED else 1
+    return 0 if study.state in (StudyState.SUCCEEDED, StudyState.PAUSED) else 1
 
 
 def _drive_when_free(

@@ -7,6 +7,9 @@ HpoError                      the one base: `except HpoError` catches all of our
 ├── StudyNotFoundError        no study of that name
 ├── TrialNotFoundError        the study has no trial of that number
 ├── StudyNotDeletableError    the study is still at work
+├── StudyStateError           the study is in a state in which that can't be asked of it
+├── VersionError              the study has changed since it was read. Read it again
+├── RequestKeyError           an Idempotency-Key that was used for another request
 ├── InvalidPageError          a page size or a page token that can't be honoured
 ├── LeaseHeldError            another driver is running this study. Retry when its lease has run out
 ├── LeaseLostError            this driver's lease has run out and another holds it: stop; never retry
@@ -86,6 +89,28 @@ class TrialNotFoundError(HpoError):
 
 class StudyNotDeletableError(HpoError):
     """The study is still at work, so its rows are needed."""
+
+
+class StudyStateError(HpoError):
+    """The study's state doesn't allow what was asked; nothing was changed."""
+
+
+class VersionError(HpoError):
+    """The study is of another version than the one that the caller has read; nothing was changed."""
+
+    def __init__(self, name: str, given: int, now: int) -> None:
+        super().__init__(
+            f"study {name!r} is at version {now}, but the change is for version {given}; read it again and retry"
+        )
+
+
+class RequestKeyError(HpoError):
+    """The key of a request was used for another one."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"the Idempotency-Key {key!r} was used for another request, and a key stands for one; send a new key"
+        )
 
 
 class InvalidPageError(HpoError):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hpo import records
+from hpo.orders import Orders
 from hpo.progress import Progress
 from hpo.protocols import Choice, Drop, Resume, Scheduler, Searcher, Start
 from hpo.retention import Checkpoints, LiveTrial
@@ -79,6 +80,7 @@ class Ledger:
         self._at_work: set[int] = set()
         """Those that were handed out and have neither paused nor ended."""
         self.progress = Progress(spec, clock() if started_at is None else started_at)
+        self.orders = Orders(self)
 
     # -- what the engine asks -----------------------------------------------------------------------------
     @property
@@ -96,6 +98,8 @@ class Ledger:
         while not self.progress.is_over:
             if self._requeued:
                 return self._leg(self._requeued.popleft())
+            if self.orders.enqueued and self.can_start:
+                return self.create_enqueued()
             choice = self.scheduler.choose(can_start=self.can_start)
             if choice is None:
                 if not self._at_work and not self.is_done:
@@ -185,12 +189,12 @@ class Ledger:
         if live is not None and not live.is_paused:
             self._end(live, TrialState.FAILED, [], cause=cause, message=message)
 
-    def stop(self, number: int, reason: str | None = None) -> None:
-        """End a trial, because the study is over or interrupted."""
+    def stop(self, number: int, reason: str | None = None, *rows: Row) -> None:
+        """End a trial, because the study is over or interrupted, or because somebody asked for it."""
         live = self.trials.get(number)
         if live is not None:
             reason = reason or self.progress.finish_reason or self.progress.error or "the study was interrupted"
-            self._end(live, TrialState.STOPPED, [], message=reason)
+            self._end(live, TrialState.STOPPED, list(rows), message=reason)
 
     def requeue(self) -> list[int]:
         """A new driver has taken over: what was being trained goes on from its last checkpoint, before all else."""
@@ -198,6 +202,19 @@ class Ledger:
         self._requeued.extend(lost)
         self._at_work.clear()
         return lost
+
+    def preempt(self, number: int) -> None:
+        """A trial gives its worker group away, and goes on from its last checkpoint before all else."""
+        self._requeued.append(number)
+        self._at_work.discard(number)
+        live = self.trials[number]
+        from_step = live.source.step if live.source else 0
+        self.write([self.event("trial.requeued", number, step=live.trial.step, from_step=from_step)])
+
+    @property
+    def at_work(self) -> frozenset[int]:
+        """The trials that were handed out and have neither paused nor ended."""
+        return frozenset(self._at_work)
 
     def adopt(self) -> None:
         """A new driver has taken over, but what was being trained goes on: its reports will come."""
@@ -228,14 +245,20 @@ class Ledger:
             return None
         return self.create(params)
 
-    def create(self, params: Params) -> Leg:
+    def create_enqueued(self) -> Leg:
+        """The next trial begins, with the configuration that was enqueued first."""
+        enqueued = self.orders.enqueued.popleft()
+        self.searcher.adopt(self.next_number, enqueued.params)
+        return self.create(enqueued.params, enqueued=True, retry_of=enqueued.retry_of)
+
+    def create(self, params: Params, **data: object) -> Leg:
         """The next trial begins, with this configuration."""
         number = self.next_number
         self.next_number += 1
         trial = Trial(study=self.spec.name, number=number, params=params, created_at=self.clock())
         self.trials[number] = LiveTrial(trial)
         self.scheduler.created(trial)
-        self.write([trial, self.event("trial.created", number, params=dict(params))])
+        self.write([trial, self.event("trial.created", number, params=dict(params), **data)])
         return self._leg(number)
 
     def _resume(self, choice: Resume, recorded: Inheritance | None) -> Leg:

@@ -13,8 +13,9 @@ class Progress:
     """Counts against the budget and keeps the incumbent. Times are in the unit of the caller's clock, in seconds."""
 
     def __init__(self, spec: StudySpec, started_at: float) -> None:
-        self._objective, self._budget = spec.objective, spec.budget
-        self._started_at = started_at
+        self._objective, self.budget = spec.objective, spec.budget
+        self.started_at = started_at
+        """Later by as long as the study was paused."""
         self._ended = self._failed = 0
         self.steps = 0
         """Measurements recorded: what the budget's total steps count."""
@@ -52,7 +53,7 @@ class Progress:
 
     def check_budget(self) -> None:
         """Notice when the goal is met or the steps are spent."""
-        best, total = self.incumbent, self._budget.total_steps
+        best, total = self.incumbent, self.budget.total_steps
         if self.is_over:
             return
         if best is not None and best.value is not None and self._objective.reached(best.value):
@@ -62,6 +63,6 @@ class Progress:
 
     def check_clock(self, now: float) -> None:
         """Notice when the wall clock budget is spent."""
-        limit = self._budget.wall_seconds
-        if limit is not None and not self.is_over and now - self._started_at >= limit:
+        limit = self.budget.wall_seconds
+        if limit is not None and not self.is_over and now - self.started_at >= limit:
             self.finish_reason = f"the budget's {limit:g} seconds are spent"

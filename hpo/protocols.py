@@ -5,12 +5,14 @@ Each protocol has one conformance suite under `tests/conformance/` that runs ove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeVar
 
+from hpo.census import Census
 from hpo.spec import StudySpec
+from hpo.steering import Command, RequestKey, Verb
 from hpo.trial import (
     Checkpoint,
     Decision,
@@ -133,10 +135,13 @@ class Store(Protocol):
     """
 
     # -- studies ------------------------------------------------------------------------------------------
-    def create_study(self, spec: StudySpec, *, package: str | None = None, queued: bool = True) -> Study:
+    def create_study(
+        self, spec: StudySpec, *, package: str | None = None, queued: bool = True, request: RequestKey | None = None
+    ) -> Study:
         """A new queued study, with its event study.created. Raises StudyExistsError; then nothing changes.
 
-        With queued=False it is starting: its creator runs it, and no service picks it up.
+        With queued=False it is starting: its creator runs it, and no service picks it up. The same request once more
+        returns the study as it is now; raises RequestKeyError where its key was used for another.
         """
 
     def study(self, name: str) -> Study: ...
@@ -154,16 +159,39 @@ class Store(Protocol):
         message: str | None = None,
         job: str | None = None,
         lease: Lease | None = None,
+        command: Command | None = None,
     ) -> Study:
-        """Move a study on, with its event study.<state>; sets started_at at the first running and ended_at at a
-        final state; `job` and `message` replace the old ones where given. A final state stays: then nothing
-        changes, and the study is returned as it is. The same state again changes at most message and job,
-        without an event. With a lease, raises LeaseLostError if it is not the current one.
+        """Move a study on, with its event study.<state>, and with command.done where that is a command's effect. Sets
+        started_at at the first running and ended_at at a final state; `job` and `message` replace the old ones where
+        given. A final state stays: then nothing changes, and the study is returned as it is. The same state again
+        changes at most message and job, without an event. With a lease, raises LeaseLostError if it is not the
+        current one.
         """
 
     def new_attempt(self, name: str, *, job_prefix: str) -> Study:
         """Count one more driver attempt and set the study's job to `{job_prefix}-{attempt}`; state becomes
         starting; event job.submitted. Atomic: two callers get two attempts."""
+
+    def steer(
+        self,
+        name: str,
+        verb: Verb,
+        data: Mapping[str, object] | None = None,
+        *,
+        who: str,
+        version: int | None = None,
+        request: RequestKey | None = None,
+    ) -> Study:
+        """Take a command (`hpo.steering`): what a study without a driver needs is done at once, the rest waits for the
+        driver. The study as it is then. Nothing changes where the study is already as it is asked to be.
+
+        Raises StudyStateError, InvalidSpecError for a change that breaks a rule, VersionError unless the study is at
+        `version`, and RequestKeyError; then nothing changes. The same request once more changes nothing.
+        """
+
+    def commands(self, name: str, *, done: bool = False) -> Sequence[Command]:
+        """Those that wait for the driver, the oldest first: it says with an event `command.done` that one is done.
+        With `done`, all that were ever given."""
 
     def delete_study(self, name: str) -> None:
         """Remove a study that is final, with all its rows, or raise StudyNotDeletableError."""
@@ -177,6 +205,14 @@ class Store(Protocol):
 
     def release(self, lease: Lease) -> None:
         """Give the study back; harmless if the lease is lost already."""
+
+    def revoke(self, name: str, *, holder: str) -> bool:
+        """End the lease of a holder that is known to be dead, so that another may claim at once; whether there was
+        one. If the holder lives after all, its writes are refused from now on."""
+
+    def lead(self, role: str, *, holder: str, lease_seconds: float) -> bool:
+        """Take or keep a role that one process at a time has, such as the controller's; whether it is the holder's now.
+        `lease_seconds` of 0 gives it back."""
 
     # -- rows, written by the driver ----------------------------------------------------------------------
     def write(self, lease: Lease, rows: Sequence[Row]) -> None:
@@ -234,6 +270,9 @@ class Store(Protocol):
         """
 
     def counts(self, study: str) -> StudyCounts: ...
+
+    def census(self) -> Census:
+        """How all studies together stand, at about one moment; cheap enough to be asked every few seconds."""
 
     # -- upkeep -------------------------------------------------------------------------------------------
     def ping(self) -> None:

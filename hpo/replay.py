@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hpo.ledger import Ledger
+from hpo.orders import Enqueued
 from hpo.protocols import Choice, Drop, Resume, Start, Store
 from hpo.schedule.foreign import ForeignScheduler
 from hpo.search.warm_start import teach
@@ -59,6 +60,7 @@ class Replay:
         self._measurement: Measurement | None = None
         self._checkpoint: Checkpoint | None = None
         self._began_at: float | None = None
+        self._paused_at: float | None = None
         self._decided: dict[int, Decision] = {}
         """The new decision on a trial's last report, until the recorded one comes by."""
 
@@ -104,7 +106,16 @@ class Replay:
         ledger = self.ledger
         match event.kind:
             case "trial.created":
-                self._created(number, data["params"])
+                self._created(number, data)
+            case "trial.enqueued":
+                ledger.orders.enqueue([Enqueued(data["params"], data.get("retry_of"))])
+            case "study.changed":
+                ledger.orders.change(data["changes"])
+            case "study.paused":
+                self._paused_at = event.recorded_at
+            case "study.running" if self._paused_at is not None:
+                ledger.progress.started_at += event.recorded_at - self._paused_at
+                self._paused_at = None
             case "study.exhausted":
                 self._chosen(Start())
                 self._compare("the space is exhausted", ledger.searcher.suggest(ledger.next_number), None)
@@ -123,7 +134,12 @@ class Replay:
                 if number in ledger.trials:
                     self._ended(event, number, data)
 
-    def _created(self, number: int, params: Params) -> None:
+    def _created(self, number: int, data: Mapping[str, Any]) -> None:
+        params: Params = data["params"]
+        if data.get("enqueued"):
+            self._compare(f"trial {number}", self.ledger.orders.enqueued[0].params, params)
+            self.ledger.create_enqueued()
+            return
         self._chosen(Start())
         proposed = self.ledger.searcher.suggest(number)
         if not self._compare(f"trial {number}", proposed, params):

@@ -77,6 +77,13 @@ class Checkpoints:
             self._release(own, keep=True)
         self._release(live.origin)
 
+    def damaged(self, live: LiveTrial, checkpoint: Checkpoint) -> None:
+        """A checkpoint of a trial's can't be used: it has none in its place."""
+        for name in ("best", "last", "origin"):
+            if getattr(live, name) == checkpoint:
+                setattr(live, name, None)
+                self._release(checkpoint)
+
     def find(self, path: str) -> Checkpoint | None:
         """The checkpoint at `path`, if anyone needs it."""
         held = self._held.get(path)

@@ -147,6 +147,8 @@ class StudySpec(Table):
     """Constants that the trainable gets beside the parameters."""
     retry: Retry = Retry()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    """Of the studies that wait, those of a higher priority start first."""
     labels: dict[str, str] = Field(default_factory=dict)
 
     @property

@@ -55,6 +55,8 @@ class FailureCause(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     PREEMPTED = "preempted"
     """Its workers were lost more often than the study's retry rule allows."""
+    STORAGE = "storage"
+    """Its checkpoint could not be written: the disk is full, say. The study pauses, and the trial doesn't fail."""
     INFEASIBLE = "infeasible"
     NO_METRIC = "no_metric"
     """It reported without the objective's metric, or ended without a report."""
@@ -186,7 +188,8 @@ class Event:
     Kinds: study.created, study.starting, study.running, study.succeeded, study.failed, study.cancelled,
     study.placed, study.resumed, study.diverged, study.exhausted, study.warm_started, trial.created, trial.started,
     trial.reported, trial.paused, trial.resumed, trial.inherited, trial.requeued, trial.stopped, trial.completed,
-    trial.failed, incumbent.changed, job.submitted.
+    trial.failed, trial.enqueued, incumbent.changed, job.submitted, study.changed, command.requested, command.done
+    (see `hpo.steering`), checkpoint.damaged.
     """
 
     study: str

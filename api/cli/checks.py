@@ -2,40 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 
 from api.client import Client
+from api.doctor import checkpoints, database, studies
+from api.doctor.check import Check
 from api.ports import is_free
-from api.settings import SQLITE, Settings
+from api.schemas import ReadyAnswer
+from api.settings import Settings
 from cluster import local
 from cluster.jobs import Jobs
-from hpo.errors import HpoError
+from hpo.errors import HpoError, StoreError
 
 MIN_FREE_BYTES = 2_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    what: str
-    ok: bool
-    found: str
-    remedy: str = ""
-
-
 def all_checks(settings: Settings) -> list[Check]:
-    checks: list[Callable[[Settings], Iterator[Check]]] = [
-        _versions, _torch, _folders, _database, _tokens, _cluster, _service,
-    ]  # fmt: skip
-    return [check for function in checks for check in function(settings)]
+    ready = _readiness(settings)
+    found = [*_versions(settings), *_torch(settings), *_folders(settings), *database.check(settings)]
+    found += [*_tokens(settings), *_cluster(settings), *_service(settings, ready), *_work(settings, ready)]
+    return found
 
 
 def _versions(settings: Settings) -> Iterator[Check]:
@@ -72,24 +64,6 @@ def _folders(settings: Settings) -> Iterator[Check]:
         )
 
 
-def _database(settings: Settings) -> Iterator[Check]:
-    if settings.database_url.startswith(SQLITE) and not Path(settings.database_url.removeprefix(SQLITE)).exists():
-        yield Check("database", True, "none yet; the service makes it")
-        return
-    from hpo.store import open_store
-
-    try:
-        store = open_store(settings.database_url)
-        try:
-            store.ping()
-        finally:
-            store.close()
-    except HpoError as error:
-        yield Check("database", False, str(error), "correct HPO_DATABASE_URL, or start the database")
-    else:
-        yield Check("database", True, "answers")
-
-
 def _tokens(settings: Settings) -> Iterator[Check]:
     for what, path in (("token", settings.home / "token"), ("ray token", local.token_path(settings.home))):
         if not path.exists():
@@ -102,35 +76,77 @@ def _tokens(settings: Settings) -> Iterator[Check]:
 
 
 def _cluster(settings: Settings) -> Iterator[Check]:
-    head = local.status(settings.home)
-    address = settings.ray_address or (head.dashboard_url if head else "")
-    if address:
+    if (jobs := _jobs(settings)) is not None:
         try:
-            version = Jobs(address, settings.known_ray_token()).ping()
+            version = jobs.ping()
         except HpoError as error:
-            yield Check("cluster", False, str(error), "hpo down, then hpo up")
+            remedy = (
+                "correct HPO_RAY_ADDRESS, or start that cluster" if settings.ray_address else "hpo down, then hpo up"
+            )
+            yield Check("cluster", False, str(error), remedy)
         else:
-            yield Check("cluster", True, f"Ray {version} at {address}")
+            yield Check("cluster", True, f"Ray {version} at {jobs.address}")
         return
     free = is_free(local.HOST, settings.dashboard_port)
     found = "not running; `hpo up` starts it" if free else f"port {settings.dashboard_port} is taken by another program"
     yield Check("cluster", free, found, "" if free else "end that program, or set HPO_DASHBOARD_PORT")
 
 
-def _service(settings: Settings) -> Iterator[Check]:
+def _jobs(settings: Settings) -> Jobs | None:
+    """The cluster that the settings name, else the local head; None where neither is there."""
+    head = local.look(settings.home)
+    address = settings.ray_address or (head.dashboard_url if head else "")
+    return Jobs(address, settings.known_ray_token()) if address else None
+
+
+def _readiness(settings: Settings) -> ReadyAnswer | None:
+    """What the service says of itself; None where it doesn't answer."""
     with Client(settings.url, settings.known_token(), timeout_seconds=5) as client:
         try:
-            answer = client.ready()
+            return client.ready()
         except HpoError:
-            free = is_free(settings.host, settings.port)
-            found = "not running; `hpo up` starts it" if free else f"port {settings.port} is taken by another program"
-            yield Check("service", free, found, "" if free else "end that program, or set HPO_PORT")
-            return
-        for name, part in answer.parts.items():
-            yield Check(f"service: {name}", part.ok, part.detail, "" if part.ok else "hpo down, then hpo up")
+            return None
+
+
+REMEDIES = {
+    "store": "see the line `database`; the service finds it again by itself",
+    "storage": "free some space at HPO_STORAGE, or let the service's user write there",
+    "controller": "hpo down --keep-cluster, then hpo up: studies go on meanwhile",
+    "ray": "hpo up starts it again; with HPO_RAY_ADDRESS, see to that cluster",
+}
+
+
+def _service(settings: Settings, ready: ReadyAnswer | None) -> Iterator[Check]:
+    if ready is None:
+        free = is_free(settings.host, settings.port)
+        found = "not running; `hpo up` starts it" if free else f"port {settings.port} is taken by another program"
+        yield Check("service", free, found, "" if free else "end that program, or set HPO_PORT")
+        return
+    for name, part in ready.parts.items():
+        remedy = "" if part.ok else REMEDIES.get(name, "hpo down, then hpo up")
+        yield Check(f"service: {name}", part.ok, part.detail, remedy)
+    with Client(settings.url, settings.known_token(), timeout_seconds=5) as client:
         try:
             client.studies(page_size=1)
         except HpoError as error:
             yield Check("service: token", False, str(error), "take the token of the service's HPO_HOME")
         else:
             yield Check("service: token", True, "is accepted")
+
+
+def _work(settings: Settings, ready: ReadyAnswer | None) -> Iterator[Check]:
+    """Studies, jobs and checkpoints: where there is a database of this version's schema."""
+    store = database.open_as_it_is(settings)
+    if store is None:
+        return
+    with contextlib.closing(store):
+        try:
+            jobs = _jobs(settings)
+            known = jobs.statuses() if jobs is not None else None
+        except HpoError:  # `_cluster` has said so
+            known = None
+        try:
+            yield from studies.check(store, ready, known)
+            yield from checkpoints.check(store, settings.storage)
+        except StoreError as error:
+            yield Check("studies", False, str(error), "see to the database, then run hpo doctor again")

@@ -102,10 +102,11 @@ def serve() -> None:
     from api.app import create_app, make_controller
     from api.ports import check_free
     from api.settings import Settings
+    from hpo import logs
     from hpo.store import open_store
 
     settings = Settings()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(settings.log_format)
     for chatty in ("httpx", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     check_free(settings.host, settings.port, "HPO_PORT", "the service")
@@ -113,8 +114,8 @@ def serve() -> None:
     try:
         app = create_app(settings, store, controller=make_controller(settings, store))
         uvicorn.run(
-            app, host=settings.host, port=settings.port, log_level="info", access_log=False, server_header=False,
-            timeout_graceful_shutdown=3,
+            app, host=settings.host, port=settings.port, log_level="info", log_config=None, access_log=False,
+            server_header=False, timeout_graceful_shutdown=3,
         )  # fmt: skip
     finally:
         store.close()

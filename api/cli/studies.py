@@ -22,7 +22,7 @@ StudyArg = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def _client() -> Client:
+def connect() -> Client:
     from api.client import Client
     from api.settings import Settings
 
@@ -30,7 +30,7 @@ def _client() -> Client:
     return Client(settings.url, settings.known_token())
 
 
-def _print_json(data: Any) -> None:
+def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
 
 
@@ -67,11 +67,11 @@ def submit(
 
     data = read(spec, assignments, name)
     specfile.parse(data)  # before anything is uploaded
-    with _client() as client:
+    with connect() as client:
         package = client.upload_package(working_dir) if working_dir is not None else None
         study = client.create_study(data, package=package)
         if as_json:
-            _print_json(study.model_dump(mode="json"))
+            print_json(study.model_dump(mode="json"))
         else:
             typer.echo(f"study {study.name} is {study.state}; `hpo watch {study.name}` follows it")
         if watch_it:
@@ -84,10 +84,10 @@ def ls(
     as_json: JsonFlag = False,
 ) -> None:
     """List studies, the newest first."""
-    with _client() as client:
+    with connect() as client:
         found = _collect(lambda size, token: client.studies(state=state, page_size=size, page_token=token), limit)
     if as_json:
-        _print_json([study.model_dump(mode="json") for study in found])
+        print_json([study.model_dump(mode="json") for study in found])
     elif not found:
         typer.echo("no studies yet; `hpo submit SPEC` runs one")
     else:
@@ -98,10 +98,10 @@ def ls(
 
 def show(study: StudyArg, as_json: JsonFlag = False) -> None:
     """Show where a study stands."""
-    with _client() as client:
+    with connect() as client:
         found = client.study(study)
     if as_json:
-        _print_json(found.model_dump(mode="json"))
+        print_json(found.model_dump(mode="json"))
         return
     from api.cli.render import study_summary
 
@@ -110,7 +110,7 @@ def show(study: StudyArg, as_json: JsonFlag = False) -> None:
 
 def watch(study: StudyArg) -> None:
     """Follow a study live until it ends. Ctrl-C leaves it running. Exit code 1 if it doesn't succeed."""
-    with _client() as client:
+    with connect() as client:
         _watch(client, study)
 
 
@@ -146,7 +146,7 @@ def trials(
     if order not in ("number", "value"):
         raise typer.BadParameter(f"{order!r} is no order; number or value", param_hint="--order")
     by: Any = order
-    with _client() as client:
+    with connect() as client:
         metric = client.study(study).spec.objective.metric
         found = _collect(
             lambda size, token: client.trials(study, state=state, order_by=by, page_size=size, page_token=token),
@@ -161,7 +161,7 @@ def best(
     as_json: JsonFlag = False,
 ) -> None:
     """List a study's best trials, and where their checkpoints are."""
-    with _client() as client:
+    with connect() as client:
         metric = client.study(study).spec.objective.metric
         found = client.best(study, count=count)
     _print_trials(found, metric, as_json)
@@ -173,7 +173,7 @@ def best(
 
 def _print_trials(found: Sequence[Any], metric: str, as_json: bool) -> None:
     if as_json:
-        _print_json([trial.model_dump(mode="json") for trial in found])
+        print_json([trial.model_dump(mode="json") for trial in found])
     elif not found:
         typer.echo("no trials yet")
     else:
@@ -184,6 +184,6 @@ def _print_trials(found: Sequence[Any], metric: str, as_json: bool) -> None:
 
 def rm(study: StudyArg) -> None:
     """Delete a study that has ended, with its trials and checkpoints."""
-    with _client() as client:
+    with connect() as client:
         client.delete_study(study)
     typer.echo(f"study {study} is deleted")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response, status
 
+from api import storage
 from api.controller import Controller
-from api.routes.common import StoreParam
+from api.routes.common import SettingsParam, StoreParam
 from api.schemas import HealthAnswer, Part, ReadyAnswer
 from hpo.errors import StoreError
 
@@ -21,9 +22,11 @@ def healthz(request: Request) -> HealthAnswer:
 @router.get(
     "/readyz", summary="Ready?", responses={503: {"model": ReadyAnswer, "description": "A part is down"}}
 )  # fmt: skip
-def readyz(request: Request, response: Response, store: StoreParam) -> ReadyAnswer:
-    """The store answers, the controller is at work, and Ray takes jobs; 503 where one of them doesn't."""
-    parts = {"store": _store(store)}
+def readyz(request: Request, response: Response, store: StoreParam, settings: SettingsParam) -> ReadyAnswer:
+    """The store answers, checkpoints can be stored, the controller is at work, and Ray takes jobs; 503 where one of
+    them doesn't."""
+    found = storage.look(settings.storage)
+    parts = {"store": _store(store), "storage": Part(ok=found.ok, detail=found.detail)}
     controller: Controller | None = request.app.state.controller
     if controller is not None:
         health = controller.health()

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query, Response, status
 from api import packages
 from api.body import json_body
 from api.errors import ApiError
+from api.requests import KeyParam
 from api.routes.common import (
     PageSize,
     PageToken,
@@ -22,11 +23,22 @@ from api.routes.common import (
     study_answer,
     trial_answer,
 )
-from api.schemas import DIGEST, CountsAnswer, ListAnswer, StudyAnswer, StudyCreate, StudyDetailAnswer, ValidAnswer
+from api.schemas import (
+    DIGEST,
+    CountsAnswer,
+    EstimateAnswer,
+    ListAnswer,
+    PreviewAnswer,
+    StudyAnswer,
+    StudyCreate,
+    StudyDetailAnswer,
+    ValidAnswer,
+)
 from api.settings import Settings
 from api.submission import accept
-from hpo.errors import Problem
-from hpo.spec import suggest
+from hpo.errors import InvalidSpecError, Problem
+from hpo.plan import estimate
+from hpo.spec import RaySchedule, suggest
 from hpo.trial import StudyState
 
 router = APIRouter(prefix="/v1", tags=["studies"])
@@ -70,12 +82,17 @@ def _folder(settings: Settings, package: str | None) -> Path | None:
     openapi_extra=_BODY, summary="Submit a study",
 )  # fmt: skip
 def create_study(
-    body: Annotated[Any, Depends(json_body)], response: Response, store: StoreParam, settings: SettingsParam
+    body: Annotated[Any, Depends(json_body)],
+    response: Response,
+    store: StoreParam,
+    settings: SettingsParam,
+    key: KeyParam,
 ) -> StudyAnswer:
-    """Check a specification and queue the study. Nothing is created if anything is wrong."""
+    """Check a specification and queue the study. Nothing is created if anything is wrong. With an Idempotency-Key it
+    is safe to send again: the study is created once."""
     data, package = _parts(body)
     spec = accept(data, store, working_dir=_folder(settings, package)).spec
-    study = store.create_study(spec, package=package)
+    study = store.create_study(spec, package=package, request=key)
     response.headers["Location"] = f"/v1/studies/{study.name}"
     response.headers["ETag"] = f'"{study.version}"'
     return study_answer(study)
@@ -90,6 +107,37 @@ def validate_study(body: Annotated[Any, Depends(json_body)], settings: SettingsP
     data, package = _parts(body)
     spec = accept(data, store, working_dir=_folder(settings, package)).spec
     return ValidAnswer(spec=spec)
+
+
+@router.post(
+    "/studies:preview", responses=problems(400, 401, 413, 415, 422), openapi_extra=_BODY, summary="Plan a study",
+)  # fmt: skip
+def preview_study(
+    body: Annotated[Any, Depends(json_body)],
+    settings: SettingsParam,
+    store: StoreParam,
+    workers: Annotated[
+        list[int] | None, Query(description="Trials at once; repeatable. 1, 2, 4, 8 unless given.")
+    ] = None,
+    step_seconds: Annotated[float, Query(gt=0, le=1e6, description="How long one step of a trial takes.")] = 1.0,
+) -> PreviewAnswer:
+    """Simulate the study before it runs: how long it takes and how many steps it trains, by the number of trials at
+    once. Nothing is created, and nothing is trained."""
+    data, package = _parts(body)
+    spec = accept(data, store, working_dir=_folder(settings, package)).spec
+    if isinstance(spec.scheduler, RaySchedule):
+        hint = "simulate one of ours"
+        raise InvalidSpecError(
+            [
+                Problem(
+                    "/scheduler/algorithm", f"{spec.scheduler.algorithm!r} is Ray Tune's: it can't be simulated", hint
+                )
+            ]
+        )
+    most = spec.concurrency or spec.budget.trials
+    counts = [min(max(1, each), most) for each in workers[:8]] if workers else [n for n in (1, 2, 4, 8) if n <= most]
+    found = [estimate(spec, workers=count, step_seconds=step_seconds, repeats=3) for count in dict.fromkeys(counts)]
+    return PreviewAnswer(spec=spec, estimates=[EstimateAnswer.model_validate(each) for each in found])
 
 
 @router.get("/studies", responses=problems(400, 401, 422, 503), summary="List studies")

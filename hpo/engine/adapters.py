@@ -15,7 +15,9 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from hpo.engine.conductor import Report
 from hpo.ledger import Ledger
+from hpo.orders import Ending
 from hpo.spec import ParamValue
+from hpo.steering import Verb
 from hpo.trial import Action, FailureCause
 
 _live: dict[int, Any] = {}
@@ -49,14 +51,15 @@ class SearchAdapter(_Unpicklable, TuneSearcher):
     neither checkpoints nor a restore to pause, to swap, or to go on after a driver's death.
     """
 
-    def __init__(self, ledger: Ledger, fixed: dict[str, ParamValue]) -> None:
+    def __init__(self, ledger: Ledger, fixed: dict[str, ParamValue], num_groups: Callable[[], int]) -> None:
         _Unpicklable.__init__(self)
         TuneSearcher.__init__(self)
-        self._ledger, self._fixed = ledger, fixed
+        self._ledger, self._fixed, self._num_groups = ledger, fixed, num_groups
         self._legs = itertools.count()
 
     def suggest(self, trial_id: str) -> Any:
-        leg = self._ledger.next()
+        is_free = len(self._ledger.at_work) < self._num_groups()
+        leg = self._ledger.next() if is_free else None
         if leg is None:
             return TuneSearcher.FINISHED if self._ledger.is_done else None
         return {
@@ -81,10 +84,17 @@ class SearchAdapter(_Unpicklable, TuneSearcher):
 class ScheduleAdapter(_Unpicklable, TrialScheduler):
     """Brings every report to the Ledger and its decision to Tune and to the workers."""
 
-    def __init__(self, ledger: Ledger, cancel: Callable[[int], None], poll: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        cancel: Callable[[int], None],
+        poll: Callable[[], None],
+        cancel_leg: Callable[[int, int], None] = lambda trial, leg: None,
+    ) -> None:
         _Unpicklable.__init__(self)
         TrialScheduler.__init__(self)
-        self._ledger, self._cancel, self._poll = ledger, cancel, poll
+        self._ledger, self._cancel, self._poll, self._cancel_leg = ledger, cancel, poll, cancel_leg
+        self._controller: Any = None
         self._legs: dict[int, TuneTrial] = {}
         """The leg that each trial is at: Tune's trials, by our numbers."""
         self._jobs: dict[int, int] = {}
@@ -121,32 +131,47 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
         # Tune calls this on each turn of its loop, also when no report comes: the place to end what is over.
+        self._controller = tune_controller
         self._poll()
         if self._ledger.progress.is_over:
             for number in list(self._ledger.trials):
-                self._end(tune_controller, number)
+                self.leave(number)
+                if not self._ledger.orders.is_pausing:
+                    self._ledger.stop(number)
             return None
         for trial in tune_controller.get_live_trials():
             if trial.status == TuneTrial.PENDING:
                 return trial
         return None
 
-    def _end(self, tune_controller: Any, number: int) -> None:
-        self._ledger.stop(number)  # first: Tune tells of its own stop as if the trainable had returned
+    def leave(self, number: int) -> None:
+        """The leg that a trial is at, if any, is over: its workers leave it at their next report."""
         trial = self._legs.get(number)
         if trial is None or trial.is_finished():
-            return  # it is paused
-        job = self._jobs.get(number)
-        tune_controller.stop_trial(trial)
-        if job is not None:
-            self._cancel(job)
+            return
+        leg = trial.config["leg"]
+        self._forget(trial)  # first: Tune tells of its own stop as if the trainable had returned
+        self._controller.stop_trial(trial)
+        self._cancel_leg(number, leg)
+
+    def preempt(self, num_groups: int) -> None:
+        """Take those that began last from their workers, so that at most so many are at work."""
+        began_last = sorted(self._legs, key=lambda number: self._legs[number].config["leg"], reverse=True)
+        surplus = len(self._ledger.at_work) - num_groups
+        for number in [each for each in began_last if each in self._ledger.at_work][: max(0, surplus)]:
+            self.leave(number)
+            self._ledger.preempt(number)
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
         number = trial.config["trial"]
         if self._legs.get(number) is not trial:
             return  # a leg that was ended by our own answer
         cause = result.get("cause")
-        if cause is not None:
+        if cause == FailureCause.STORAGE:
+            # Other trials would fail the same way: all of them wait until there is room.
+            self._ledger.preempt(number)
+            self._ledger.orders.end(Ending(Verb.PAUSE, f"trial {number}: {result.get('message')}"))
+        elif cause is not None:
             self._ledger.failed(number, FailureCause(cause), result.get("message") or "")
         else:
             self._ledger.returned(number)

@@ -114,6 +114,8 @@ class _Group:
     job: int | None = None
     must_renew: bool = False
     error: str | None = None
+    retired: bool = False
+    """It goes home, since the study has fewer groups now."""
 
 
 class Conductor:
@@ -128,6 +130,9 @@ class Conductor:
         self._jobs: dict[int, _Job] = {}
         self._groups: dict[int, _Group] = {}
         self._next_job = 1
+        self._cancelled_legs: set[tuple[int, int]] = set()
+        """Those that no lease has asked for yet."""
+        self._num_to_retire = 0
         self._closed = False
 
     # -- the driver's side --------------------------------------------------------------------------------
@@ -144,6 +149,14 @@ class Conductor:
             state.attempt += 1
             state.job = None
             await self._notify()
+
+    async def retire(self, count: int) -> int:
+        """Let so many groups go home, each when it is free. A negative number keeps some that were about to; how many
+        more there must be then."""
+        missing = max(0, -count - self._num_to_retire)
+        self._num_to_retire = max(0, self._num_to_retire + count)
+        await self._notify()
+        return missing
 
     async def close(self) -> None:
         """Let all workers go home: the study is over."""
@@ -162,7 +175,10 @@ class Conductor:
         inherit: str | None = None,
     ) -> int:
         """Queue a leg of a trial; the number of its job. `leg` is unique in the study: a live job of the same leg is
-        adopted, since its old lease has died."""
+        adopted, since its old lease has died. One that was cancelled already gets a job that has ended."""
+        if (trial, leg) in self._cancelled_legs:
+            self._next_job += 1
+            return self._next_job - 1
         for job in self._jobs.values():
             if (job.trial, job.leg) == (trial, leg) and not job.cancelled:
                 return job.number
@@ -207,6 +223,14 @@ class Conductor:
             del self._jobs[number]
         await self._notify()
 
+    async def cancel_leg(self, trial: int, leg: int) -> None:
+        """The same by the leg, whether or not its lease has asked for workers yet."""
+        found = [job.number for job in self._jobs.values() if (job.trial, job.leg) == (trial, leg)]
+        if not found:
+            self._cancelled_legs.add((trial, leg))
+        for number in found:
+            await self.cancel(number)
+
     # -- the workers' side --------------------------------------------------------------------------------
     async def hello(self, group: int, error: str | None = None) -> int:
         """Rank 0 of a group has (re)started, maybe unable to train: the number of this attempt."""
@@ -222,10 +246,14 @@ class Conductor:
         state = self._groups[group]
 
         def gone() -> bool:
-            return self._closed or state.attempt != attempt
+            return self._closed or state.attempt != attempt or state.retired
 
         if rank == 0:
-            await self._until(lambda: gone() or bool(self._queue))
+            await self._until(lambda: gone() or bool(self._queue) or self._num_to_retire > 0)
+            if not gone() and self._num_to_retire > 0:
+                self._num_to_retire -= 1
+                state.retired = True
+                await self._notify()
             if gone():
                 return None
             state.job = self._queue.popleft()

@@ -31,6 +31,7 @@ MAX_RENEWALS = 1000
 STRAGGLER_SECONDS = 60.0
 """How long the study waits for the other groups once the first is ready."""
 START_TIMEOUT_SECONDS = 600.0
+LEAVE_SECONDS = 30.0
 
 
 class WorkerGroups:
@@ -41,16 +42,26 @@ class WorkerGroups:
         self._storage, self._run = storage, run
         remote = ray.remote(num_cpus=0, max_concurrency=10_000)(Conductor)
         self.conductor: Any = remote.remote(world_size=spec.resources.workers, max_losses=spec.retry.lost_workers)
+        self.leave_seconds = LEAVE_SECONDS
+        """How long the workers may take to come to their next report, and to go home, when the study is over."""
         self._errors: list[str] = []
-        self._threads = [
-            threading.Thread(target=self._fit, args=(group,), name=f"hpo-group-{group}", daemon=True)
-            for group in range(groups)
-        ]
+        self._threads: list[threading.Thread] = []
+        self._groups = groups
 
     def __enter__(self) -> WorkerGroups:
-        for thread in self._threads:
-            thread.start()
+        self._start(self._groups)
         return self
+
+    def _start(self, count: int) -> None:
+        for group in range(len(self._threads), len(self._threads) + count):
+            thread = threading.Thread(target=self._fit, args=(group,), name=f"hpo-group-{group}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def resize(self, groups: int) -> None:
+        """Have so many groups from now on: new ones start, or some go home as soon as they are free."""
+        self._start(ray.get(self.conductor.retire.remote(self.size - groups)))
+        self.size = groups
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -59,8 +70,9 @@ class WorkerGroups:
             ray.get(self.conductor.close.remote())
         except ray.exceptions.RayError as cause:
             log.warning("the conductor is gone already: %s", cause)
+        give_up = time.monotonic() + self.leave_seconds
         for thread in self._threads:
-            thread.join(timeout=30)
+            thread.join(timeout=max(0.0, give_up - time.monotonic()))
         ray.kill(self.conductor)  # workers still at a step learn by its death that the study is over
 
     def wait_ready(self) -> int:

@@ -74,7 +74,7 @@ class RaySearchAdapter(SearchAdapter):
     """Hands the Ledger's trials to Tune, as many as Ray's scheduler should know of."""
 
     def __init__(self, ledger: Ledger, schedule: RayScheduleAdapter) -> None:
-        super().__init__(ledger, {})
+        super().__init__(ledger, {}, lambda: 0)
         self._schedule = schedule
 
     def suggest(self, trial_id: str) -> Any:
@@ -248,7 +248,8 @@ class RayScheduleAdapter(ScheduleAdapter):
 
     def _end(self, tune_controller: Any, number: int) -> None:
         job, trial = self._jobs.get(number), self._legs.get(number)
-        self._ledger.stop(number)  # first: Tune tells of its own stop as if the scheduler had asked for it
+        if not self._ledger.orders.is_pausing:
+            self._ledger.stop(number)  # first: Tune tells of its own stop as if the scheduler had asked for it
         if trial is not None:
             tune_controller.stop_trial(trial)
         if job is not None:
@@ -256,7 +257,7 @@ class RayScheduleAdapter(ScheduleAdapter):
 
     def _drop(self, number: int, reason: str) -> None:
         """End a trial that the Ledger has not seen the end of."""
-        if number in self._ledger.trials:
+        if number in self._ledger.trials and not self._ledger.orders.is_pausing:
             self._ledger.apply(Drop(number, reason))
             if number in self._jobs:
                 self._cancel(self._jobs[number])

@@ -10,15 +10,19 @@ import logging
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 
 from hpo.errors import LeaseLostError, StoreError
 from hpo.protocols import Store
+from hpo.steering import Command
 from hpo.trial import Checkpoint, Lease, Row
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.2
+LISTEN_SECONDS = 0.5
+"""How often it looks for commands."""
 CLOSE_SECONDS = 60.0
 """How long `close` goes on trying to write what is left."""
 
@@ -36,6 +40,9 @@ class Recorder:
         self.lost = False
         self.error: str | None = None
         """Why rows can't be written, if it is not the database's absence."""
+        self._commands: deque[Command] = deque()
+        self._last_command = 0
+        self._listened_at = 0.0
         self._thread = threading.Thread(target=self._run, name="hpo-recorder", daemon=True)
 
     def __enter__(self) -> Recorder:
@@ -53,6 +60,10 @@ class Recorder:
         """Take the rows; they are written in order, each call's rows in one transaction."""
         with self._lock:
             self._rows.extend(rows)
+
+    def command(self) -> Command | None:
+        """The next one that people have given and nobody has done."""
+        return self._commands.popleft() if self._commands else None
 
     def drop(self, checkpoint: Checkpoint) -> None:
         """Remove a checkpoint's folder, once all rows taken so far are written: one of them names its successor."""
@@ -80,6 +91,7 @@ class Recorder:
                 self._lease = self._store.renew(self._lease, lease_seconds=self._lease_seconds)
                 self._renewed_at = time.monotonic()
             self._flush()
+            self._listen()
         except LeaseLostError as error:
             self.lost = True
             log.error("another driver has taken over: %s", error)
@@ -91,6 +103,16 @@ class Recorder:
             self.error = f"rows can't be written: {error}"
             return False
         return True
+
+    def _listen(self) -> None:
+        now = time.monotonic()
+        if now - self._listened_at < LISTEN_SECONDS or self._closing.is_set():
+            return
+        self._listened_at = now
+        for command in self._store.commands(self._lease.study):
+            if command.id > self._last_command:
+                self._commands.append(command)
+                self._last_command = command.id
 
     def _flush(self) -> None:
         with self._lock:

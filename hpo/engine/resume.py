@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+from hpo.engine.files import size_of
 from hpo.ledger import Ledger
 from hpo.protocols import Store
 from hpo.replay import Replay, history
 from hpo.search.warm_start import teach
 from hpo.space import Space
+from hpo.spec import StudySpec
+from hpo.steering import original
+from hpo.trial import Event, Row, Study, TrialState
 from hpo.warm_start import past_trials, to_data
 
 log = logging.getLogger(__name__)
+
+
+def begin_spec(study: Study, store: Store) -> StudySpec:
+    """The specification that the study began with: the replay changes it where it was changed."""
+    return original(study.spec, store.commands(study.name, done=True))
+
+
+def pause(ledger: Ledger) -> None:
+    """Record that the trials at work wait. The ledger is done with: the next driver's replay knows nothing of it."""
+    ending = ledger.orders.ending
+    reason = ending.message if ending else ""
+    for number, live in ledger.trials.items():
+        if not live.is_paused:
+            trial = replace(live.trial, state=TrialState.PAUSED)
+            ledger.write(
+                [trial, ledger.event("trial.paused", number, step=trial.step, reason=f"the study is {reason}")]
+            )
 
 
 def resume(ledger: Ledger, store: Store, storage: Path) -> None:
@@ -28,18 +50,36 @@ def resume(ledger: Ledger, store: Store, storage: Path) -> None:
         _warm_start(ledger, store)
     if not ledger.next_number:
         return
+    damaged = _forget_damaged(ledger)
     lost = ledger.requeue()
     removed = _sweep(storage, {checkpoint.path for checkpoint in store.checkpoints(study)})
     data = {"trials": len(ledger.trials), "requeued": lost, "differences": replay.num_differences, "removed": removed}
-    rows = [ledger.event("study.resumed", None, **data)]
+    rows: list[Row] = [ledger.event("study.resumed", None, **data)]
     if replay.num_differences:
         rows.append(ledger.event("study.diverged", None, count=replay.num_differences, first=replay.differences))
     for number in lost:
         source = ledger.trials[number].source
         step = source.step if source else 0
         rows.append(ledger.event("trial.requeued", number, step=ledger.trials[number].trial.step, from_step=step))
-    ledger.write(rows)
+        rows.append(ledger.trials[number].trial)  # it was shown as paused, where the study was
+    ledger.write([*damaged, *rows])
     log.info("study %s goes on: %d rows replayed, %d trials queued again", study, replay.num_rows, len(lost))
+
+
+def _forget_damaged(ledger: Ledger) -> list[Event]:
+    """Trials whose checkpoint is gone or cut short go on from their beginning; a line for each."""
+    lines = []
+    for number, live in ledger.trials.items():
+        for checkpoint in {each.path: each for each in (live.last, live.origin, live.best) if each}.values():
+            size = size_of(Path(checkpoint.path))
+            if size == checkpoint.size_bytes:
+                continue
+            ledger.checkpoints.damaged(live, checkpoint)
+            found = "is gone" if size is None else f"has {size} bytes"
+            message = f"{checkpoint.path} {found}, but {checkpoint.size_bytes} were written; it is not used any more"
+            lines.append(ledger.event("checkpoint.damaged", number, step=checkpoint.step, message=message))
+            log.warning("study %s, trial %d: %s", ledger.spec.name, number, message)
+    return lines
 
 
 def _warm_start(ledger: Ledger, store: Store) -> None:

@@ -21,9 +21,10 @@ from hpo.engine.group import WorkerGroups
 from hpo.engine.lease import TrialLease
 from hpo.engine.placement import groups_that_fit
 from hpo.engine.recorder import Recorder
-from hpo.engine.resume import resume
+from hpo.engine.resume import begin_spec, pause, resume
 from hpo.errors import HpoError
 from hpo.ledger import Ledger
+from hpo.orders import Ending
 from hpo.protocols import Store
 from hpo.spec import RaySchedule, StudySpec
 from hpo.trial import Event, Lease, Study, Trial
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+HASTY_SECONDS = 2.0
+"""How long workers may take to leave a study that somebody pauses or ends: then they are ended in mid-step."""
 LEASE_RESTARTS = 5
 """How often Tune may start a trial's lease again. The lease trains nothing, so a restart costs no step."""
 
@@ -46,6 +49,8 @@ class Outcome:
     """Why it ended before its budget of trials was used, if it did."""
     error: str | None
     """Why it failed, if it did."""
+    ending: Ending | None = None
+    """By what it was paused or ended, if it was."""
     taken_over: bool = False
     """Another driver holds the lease now: write nothing more."""
 
@@ -73,8 +78,8 @@ def run_study(
     Raises PlacementError when the cluster can never hold the workers, and InvalidSpecError when Ray Tune refuses the
     options of one of its own schedulers.
     """
-    spec = study.spec
-    groups = plan_groups(spec)
+    groups = plan_groups(study.spec)
+    spec = begin_spec(study, store)
     escape = _escape(spec)
     with Recorder(store, lease, lease_seconds=lease_seconds) as recorder:
         searcher, scheduler = (registry.searcher(spec), escape.seat) if escape else registry.pair(spec)
@@ -98,12 +103,16 @@ def run_study(
                 _tune(spec, ledger, workers, recorder, started, storage, interrupted, escape)
         for scratch in ("tune", "train", "work"):  # of no use to anyone: the store is the memory
             shutil.rmtree(storage / scratch, ignore_errors=True)
-        for number in list(ledger.trials):
+        if ledger.orders.is_pausing:
+            pause(ledger)
+        for number in list(ledger.trials) if not ledger.orders.is_pausing else []:
             ledger.stop(number)
         if escape:
             escape.leave(ledger)
     progress = ledger.progress
-    return Outcome(progress.incumbent, progress.finish_reason, progress.error, recorder.lost)
+    return Outcome(
+        progress.incumbent, progress.finish_reason, progress.error, ledger.orders.ending, taken_over=recorder.lost
+    )
 
 
 def _escape(spec: StudySpec) -> RayEscape | None:
@@ -152,14 +161,29 @@ def _tune(
             progress.error = f"no worker group is left: {lost}"
         elif interrupted():
             progress.finish_reason = "the study was interrupted"
+        while not progress.is_over and (command := recorder.command()) is not None:
+            ledger.orders.obey(command)
+        if progress.is_over:
+            workers.leave_seconds = HASTY_SECONDS if ledger.orders.ending else workers.leave_seconds
 
     def cancel(job: int) -> None:
         workers.conductor.cancel.remote(job)
 
+    def cancel_leg(trial: int, leg: int) -> None:
+        workers.conductor.cancel_leg.remote(trial, leg)
+
+    def resize() -> None:
+        groups = plan_groups(ledger.spec)
+        if groups != workers.size:
+            workers.resize(groups)
+            schedule.preempt(groups)
+
     if escape:
         search, schedule = escape.adapters(ledger, cancel, poll, workers.size)
     else:
-        search, schedule = SearchAdapter(ledger, dict(spec.fixed)), ScheduleAdapter(ledger, cancel, poll)
+        search = SearchAdapter(ledger, dict(spec.fixed), lambda: workers.size)
+        schedule = ScheduleAdapter(ledger, cancel, poll, cancel_leg)
+        ledger.orders.on_stop, ledger.orders.on_change = schedule.leave, resize
     lease = escape.lease if escape else TrialLease
     # The lease holds no CPU, which is all for the workers. Tune refuses an empty demand: a byte of memory it is.
     demand = tune.PlacementGroupFactory([{"CPU": 0, "memory": 1}])
@@ -173,7 +197,7 @@ def _tune(
             search_alg=search,
             scheduler=schedule,
             num_samples=-1,  # legs: the Ledger says when it is over
-            max_concurrent_trials=None if escape else workers.size,  # a paused trial would count
+            max_concurrent_trials=None,  # the adapters say how many: it may change
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,10 +23,14 @@ import ray.train.torch
 from ray.train.collective import broadcast_from_rank_zero
 
 from hpo.engine.conductor import Assignment, Failure, SavedCheckpoint
+from hpo.engine.files import size_of, storage_fault
 from hpo.local import checked_report
 from hpo.protocols import TrialStopped
 from hpo.trainables import load
 from hpo.trial import FailureCause, Metrics, trial_seed
+
+SAVE_RETRY_SECONDS = (0.2, 1.0, 3.0)
+"""Pauses between the tries to write a checkpoint."""
 
 
 class RenewGroup(Exception):
@@ -126,7 +131,7 @@ class _RemoteTrial:
             folder = self._worker.trials_folder / f"{self.number:05d}"
             if self._assignment.generation:
                 folder /= f"generation-{self._assignment.generation:03d}"
-            saved = save_checkpoint(folder, step, checkpoint)
+            saved = self._save(folder, step, checkpoint)
         goes_on = ray.get(
             self._worker.conductor.report.remote(
                 self._worker.group, self._worker.attempt, self._assignment.job, self.rank, step, metrics, saved
@@ -134,6 +139,26 @@ class _RemoteTrial:
         )
         if not goes_on:
             raise TrialStopped
+
+    def _save(self, folder: Path, step: int, write: Callable[[Path], None]) -> SavedCheckpoint:
+        """`save_checkpoint`, tried again for a while: a storage may answer errors and then be well."""
+        for pause in (*SAVE_RETRY_SECONDS, None):
+            try:
+                return save_checkpoint(folder, step, write)
+            except Exception as error:  # torch.save says RuntimeError of a full disk
+                if (why := storage_fault(folder, error)) is None:
+                    raise
+                if pause is None:
+                    raise CheckpointNotWritten(
+                        f"its checkpoint of step {step} can't be written to {folder}: {why}; "
+                        "mend that, then resume the study"
+                    ) from error
+                time.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+
+class CheckpointNotWritten(Exception):
+    """The storage, not the trial, is at fault."""
 
 
 def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> SavedCheckpoint:
@@ -152,8 +177,7 @@ def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> S
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
-    return SavedCheckpoint(path=str(target), size_bytes=size)
+    return SavedCheckpoint(path=str(target), size_bytes=size_of(target) or 0)
 
 
 def _reset(seed: int) -> None:
@@ -185,6 +209,8 @@ def _failure(error: BaseException) -> Failure:
     trace = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({os.path.basename(trace[0].filename)}:{trace[0].lineno})" if trace else ""
     connection = any(word in text for word in ("gloo", "NCCL", "by peer", "Connection", "process group"))
+    if isinstance(error, CheckpointNotWritten):
+        return Failure(message=text[:2000], cause=FailureCause.STORAGE)
     return Failure(
         message=f"{type(error).__name__}: {text}{where}"[:2000],
         cause=FailureCause.OUT_OF_MEMORY if out_of_memory else FailureCause.ERROR,

@@ -67,8 +67,15 @@ def insert_study(connection: Connection, study: Study) -> int | None:
     return row[0] if row is not None else None
 
 
+def insert_once(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
+    """Whether the row is new: one of the same key stays as it is."""
+    key = [column.name for column in table.primary_key]
+    statement = _insert(connection, table).values(values).on_conflict_do_nothing(index_elements=key)
+    return connection.execute(statement.returning(*table.primary_key)).first() is not None
+
+
 def update_study(connection: Connection, study_id: int, study: Study) -> None:
-    values = {key: value for key, value in study_values(study).items() if key not in ("name", "spec", "created_at")}
+    values = {key: value for key, value in study_values(study).items() if key not in ("name", "created_at")}
     connection.execute(update(tables.studies).where(tables.studies.c.id == study_id).values(values))
 
 

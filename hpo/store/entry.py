@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
+from hpo.census import ENTERING, OpenStudy
 from hpo.store.rows import Values
-from hpo.trial import Checkpoint, Decision, Event, Inheritance, Lease, Measurement, Trial
+from hpo.trial import Checkpoint, Decision, Event, Inheritance, Lease, Measurement, StudyState, Trial
 
 _Key = tuple[int, int, int]
 _id = itemgetter("id")
@@ -60,6 +61,18 @@ class Entry:
     def events_after(self, after: int, limit: int) -> Sequence[Values]:
         start = bisect_right(self.events, after, key=_id)
         return self.events[start : start + limit]
+
+    def standing(self, now: float) -> OpenStudy:
+        """How the study stands, which has not ended."""
+        state = StudyState(self.study["state"])
+        kinds = (*ENTERING, f"study.{state.value}")
+        return OpenStudy(
+            name=self.study["name"],
+            state=state,
+            state_seconds=max(0.0, now - max(row["recorded_at"] for row in self.events if row["kind"] in kinds)),
+            quiet_seconds=max(0.0, now - self.events[-1]["recorded_at"]),
+            lease_seconds=self.lease.expires_at - now if self.lease is not None else None,
+        )
 
     def log_after(self, after: int, limit: int) -> Sequence[tuple[int, type, Values]]:
         start = bisect_right(self.log, after, key=itemgetter(0))

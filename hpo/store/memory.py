@@ -6,18 +6,28 @@ It keeps the same columns as the SQL store, so that what it returns is a snapsho
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any, Literal, TypeVar
 
-from hpo.errors import StudyExistsError, StudyNotFoundError, TrialNotFoundError
+from hpo.census import Census
+from hpo.errors import (
+    RequestKeyError,
+    StudyExistsError,
+    StudyNotFoundError,
+    TrialNotFoundError,
+    VersionError,
+)
 from hpo.protocols import Page
 from hpo.spec import StudySpec
+from hpo.steering import Command, RequestKey, Verb
 from hpo.store import paging, refusals, transitions
 from hpo.store.entry import Entry
 from hpo.store.rows import (
     Values,
+    clean,
     decode,
     encode,
     study_values,
@@ -29,6 +39,7 @@ from hpo.store.rows import (
     to_study,
     to_trial,
 )
+from hpo.store.steered import Standing, carried_out, commands, steered
 from hpo.trial import (
     Checkpoint,
     Decision,
@@ -54,15 +65,22 @@ class MemoryStore:
         self._lock = Lock()
         self._entries: dict[str, Entry] = {}
         self._last_token = 0
+        self._requests: dict[str, tuple[str, str]] = {}
+        self._roles: dict[str, tuple[str, float]] = {}
 
     # -- studies ------------------------------------------------------------------------------------------
-    def create_study(self, spec: StudySpec, *, package: str | None = None, queued: bool = True) -> Study:
+    def create_study(
+        self, spec: StudySpec, *, package: str | None = None, queued: bool = True, request: RequestKey | None = None
+    ) -> Study:
         with self._lock:
+            if self._is_known(request, spec.name):
+                return to_study(self._entry(spec.name).study)
             if spec.name in self._entries:
                 raise StudyExistsError(spec.name)
             study, event = transitions.created(spec, package, queued, time.time())
             entry = self._entries[spec.name] = Entry(study_values(study))
             entry.append(Event, encode(event))
+            self._know(request, spec.name)
             return study
 
     def study(self, name: str) -> Study:
@@ -88,11 +106,12 @@ class MemoryStore:
         message: str | None = None,
         job: str | None = None,
         lease: Lease | None = None,
+        command: Command | None = None,
     ) -> Study:
         def move(study: Study, now: float) -> tuple[Study, Event | None]:
             return transitions.moved(study, state, message=message, job=job, now=now)
 
-        return self._change(name, move, lease)
+        return self._change(name, move, lease, command)
 
     def new_attempt(self, name: str, *, job_prefix: str) -> Study:
         """As the protocol says; a study in a final state is returned as it is, with no attempt counted."""
@@ -103,16 +122,68 @@ class MemoryStore:
         name: str,
         change: Callable[[Study, float], tuple[Study, Event | None]],
         lease: Lease | None = None,
+        command: Command | None = None,
     ) -> Study:
         with self._lock:
-            entry = self._entry(name)
+            entry, now = self._entry(name), time.time()
             if lease is not None:
                 self._leased(lease, name)
-            after, event = change(to_study(entry.study), time.time())
+            after, event = change(to_study(entry.study), now)
             entry.study = study_values(after)
-            if event is not None:
-                entry.append(Event, encode(event))
+            for line in (event, carried_out(command, now)):
+                if line is not None:
+                    entry.append(Event, encode(line))
             return after
+
+    def steer(
+        self,
+        name: str,
+        verb: Verb,
+        data: Mapping[str, object] | None = None,
+        *,
+        who: str,
+        version: int | None = None,
+        request: RequestKey | None = None,
+    ) -> Study:
+        with self._lock:
+            entry, now = self._entry(name), time.time()
+            study = to_study(entry.study)
+            if self._is_known(request, name):
+                return study
+            if version is not None and version != study.version:
+                raise VersionError(name, version, study.version)
+            command = Command(study=name, verb=verb, data=dict(data or {}), who=clean(who), requested_at=now)
+            standing = Standing(
+                is_driven=entry.lease is not None and entry.lease.expires_at > now,
+                has_value=any(row["value"] is not None for row in entry.trials.values()),
+                num_trials=max(entry.trials, default=-1) + 1,
+                waiting=self._commands(name, done=False),
+            )
+            after, lines = steered(study, command, standing)
+            entry.study = study_values(after)
+            for line in lines:
+                entry.append(Event, encode(line))
+            self._know(request, name)
+            return after
+
+    def commands(self, name: str, *, done: bool = False) -> Sequence[Command]:
+        with self._lock:
+            return self._commands(name, done=done)
+
+    def _commands(self, name: str, *, done: bool) -> list[Command]:
+        return commands([to_event(name, row) for row in self._entry(name).events], done=done)
+
+    def _is_known(self, request: RequestKey | None, study: str) -> bool:
+        known = self._requests.get(request.key) if request is not None else None
+        if request is None or known is None:
+            return False
+        if known != (request.digest, study):
+            raise RequestKeyError(request.key)
+        return True
+
+    def _know(self, request: RequestKey | None, study: str) -> None:
+        if request is not None:
+            self._requests[request.key] = request.digest, study
 
     def delete_study(self, name: str) -> None:
         with self._lock:
@@ -120,6 +191,7 @@ class MemoryStore:
             if not state.is_final:
                 raise refusals.not_deletable(name, state)
             del self._entries[name]
+            self._requests = {key: known for key, known in self._requests.items() if known[1] != name}
 
     # -- leases: one driver a study -----------------------------------------------------------------------
     def claim(self, name: str, *, holder: str, lease_seconds: float) -> Lease:
@@ -145,6 +217,23 @@ class MemoryStore:
             entry = self._entries.get(lease.study)
             if entry is not None and entry.lease is not None and entry.lease.token == lease.token:
                 entry.lease = None
+
+    def revoke(self, name: str, *, holder: str) -> bool:
+        with self._lock:
+            entry = self._entry(name)
+            if entry.lease is None or entry.lease.holder != clean(holder):
+                return False
+            entry.lease = None
+            return True
+
+    def lead(self, role: str, *, holder: str, lease_seconds: float) -> bool:
+        with self._lock:
+            now = time.time()
+            leader, expires_at = self._roles.get(role, (holder, now))
+            if leader != holder and expires_at > now:
+                return False
+            self._roles[role] = holder, now + lease_seconds
+            return lease_seconds > 0
 
     # -- rows, written by the driver ----------------------------------------------------------------------
     def write(self, lease: Lease, rows: Sequence[Row]) -> None:
@@ -244,6 +333,19 @@ class MemoryStore:
             for row in entry.trials.values():
                 found[TrialState(row["state"])] += 1
             return StudyCounts(trials=found, steps=len(entry.once[Measurement]))
+
+    def census(self) -> Census:
+        with self._lock:
+            now = time.time()
+            entries = [(StudyState(entry.study["state"]), entry) for entry in self._entries.values()]
+            studies = Counter(state for state, _ in entries)
+            trials = Counter(TrialState(row["state"]) for _, entry in entries for row in entry.trials.values())
+            found = [entry.standing(now) for state, entry in entries if not state.is_final]
+        return Census(
+            studies={state: studies[state] for state in StudyState},
+            trials={state: trials[state] for state in TrialState},
+            open=sorted(found, key=lambda study: study.name),
+        )
 
     # -- upkeep -------------------------------------------------------------------------------------------
     def ping(self) -> None:

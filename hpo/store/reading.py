@@ -8,9 +8,11 @@ from typing import Any, Literal, TypeVar
 
 from sqlalchemy import ColumnElement, Table, and_, func, or_, select, tuple_
 
+from hpo.census import Census
 from hpo.errors import TrialNotFoundError
 from hpo.protocols import Page
 from hpo.store import changes, paging
+from hpo.store.census import take
 from hpo.store.database import Database
 from hpo.store.rows import (
     MAX_INT,
@@ -171,6 +173,10 @@ class SqlReader:
             query = select(trials.c.state, func.count()).where(trials.c.study_id == row["id"])
             found: dict[str, int] = dict(connection.execute(query.group_by(trials.c.state)).all())
         return StudyCounts(trials={state: found.get(state.value, 0) for state in TrialState}, steps=row["steps"])
+
+    def census(self) -> Census:
+        with self._database.reading() as connection:
+            return take(connection, self._database.now(connection))
 
 
 def _of_study(table: Table, study_id: int, trial: int | None = None) -> Any:

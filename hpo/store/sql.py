@@ -12,17 +12,20 @@ from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 
 from hpo.errors import StoreError, StudyExistsError
 from hpo.spec import StudySpec
+from hpo.steering import Command, RequestKey
 from hpo.store import changes, migrations, refusals, transitions
+from hpo.store.commands import SqlSteering, first_time
 from hpo.store.database import Database
 from hpo.store.reading import SqlReader
 from hpo.store.rows import clean, to_study
-from hpo.store.tables import checkpoints, leases, studies
+from hpo.store.steered import carried_out
+from hpo.store.tables import checkpoints, leases, requests, studies
 from hpo.trial import Event, Lease, Row, Study, StudyState
 
 _PATHS_AT_ONCE = 500
 
 
-class SqlStore(SqlReader):
+class SqlStore(SqlSteering, SqlReader):
     """The Store protocol (`hpo.protocols`) over SQLite or PostgreSQL.
 
     Lasts as long as its database. Leases run by the clock of `Database.now`.
@@ -50,9 +53,14 @@ class SqlStore(SqlReader):
             return migrations.current(connection) == migrations.head()
 
     # -- studies ------------------------------------------------------------------------------------------
-    def create_study(self, spec: StudySpec, *, package: str | None = None, queued: bool = True) -> Study:
+    def create_study(
+        self, spec: StudySpec, *, package: str | None = None, queued: bool = True, request: RequestKey | None = None
+    ) -> Study:
         with self._database.writing() as connection:
-            study, event = transitions.created(spec, package, queued, self._database.now(connection))
+            now = self._database.now(connection)
+            if request is not None and not first_time(connection, request, spec.name, now):
+                return to_study(changes.find(connection, spec.name))
+            study, event = transitions.created(spec, package, queued, now)
             study_id = changes.insert_study(connection, study)
             if study_id is None:
                 raise StudyExistsError(spec.name)
@@ -67,11 +75,12 @@ class SqlStore(SqlReader):
         message: str | None = None,
         job: str | None = None,
         lease: Lease | None = None,
+        command: Command | None = None,
     ) -> Study:
         def move(study: Study, now: float) -> tuple[Study, Event | None]:
             return transitions.moved(study, state, message=message, job=job, now=now)
 
-        return self._change(name, move, lease)
+        return self._change(name, move, lease, command)
 
     def new_attempt(self, name: str, *, job_prefix: str) -> Study:
         """As the protocol says; a study in a final state is returned as it is, with no attempt counted."""
@@ -82,17 +91,19 @@ class SqlStore(SqlReader):
         name: str,
         change: Callable[[Study, float], tuple[Study, Event | None]],
         lease: Lease | None = None,
+        command: Command | None = None,
     ) -> Study:
         with self._database.writing() as connection:
             row = changes.find(connection, name, lock=True)
             if lease is not None:
                 changes.require(connection, row, lease)
             study = to_study(row)
-            after, event = change(study, self._database.now(connection))
+            now = self._database.now(connection)
+            after, event = change(study, now)
             if after != study:
                 changes.update_study(connection, row["id"], after)
-            if event is not None:
-                changes.append(connection, row["id"], row["last_id"], changes.prepare([event]))
+            lines = [line for line in (event, carried_out(command, now)) if line is not None]
+            changes.append(connection, row["id"], row["last_id"], changes.prepare(lines))
         return after
 
     def delete_study(self, name: str) -> None:
@@ -103,6 +114,7 @@ class SqlStore(SqlReader):
                 raise refusals.not_deletable(name, state)
             # The rows of the other tables go with it (ON DELETE CASCADE).
             connection.execute(delete(studies).where(studies.c.id == row["id"]))
+            connection.execute(delete(requests).where(requests.c.study == name))
 
     # -- leases: one driver a study -----------------------------------------------------------------------
     def claim(self, name: str, *, holder: str, lease_seconds: float) -> Lease:

@@ -148,4 +148,24 @@ events = Table(
     Column("data", Text, nullable=False),
     Column("recorded_at", Double, nullable=False),
     PrimaryKeyConstraint("study_id", "id"),
+    Index("ix_events_kind", "study_id", "kind", "id"),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    # An Idempotency-Key: kept for a while, so that a request that is sent again changes nothing.
+    Column("key", String(200), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("study", _Name, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("ix_requests_created", "created_at"),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("role", String(64), primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("expires_at", Double, nullable=False),
 )

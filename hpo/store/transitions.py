@@ -45,8 +45,9 @@ def moved(
 
 
 def attempted(study: Study, job_prefix: str, now: float) -> tuple[Study, Event | None]:
-    """The study with one more driver. A final study stays as it is: a cancelled one doesn't come back to life."""
-    if study.state.is_final:
+    """The study with one more driver. A final study stays as it is: a cancelled one doesn't come back to life; and
+    so does a paused one."""
+    if study.state.is_final or study.state is StudyState.PAUSED:
         return study, None
     attempt = study.attempt + 1
     after = replace(

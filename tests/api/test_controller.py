@@ -10,8 +10,9 @@ import pytest
 from api.controller import Controller
 from api.settings import Settings
 from hpo import specfile
-from hpo.errors import ClusterError, StoreError
+from hpo.errors import ClusterError, LeaseLostError, StoreError
 from hpo.protocols import Store
+from hpo.steering import Verb
 from hpo.store import open_store
 from hpo.trial import StudyState
 
@@ -25,7 +26,8 @@ class FakeJobs:
         self.log = ""
         self.refuses = ""
         self.reachable = True
-        self.code = 1
+        self.code: int | None = 1
+        self.stopped: list[str] = []
 
     def ping(self) -> str:
         if not self.reachable:
@@ -42,6 +44,13 @@ class FakeJobs:
 
     def status(self, submission_id: str) -> str | None:
         return self.jobs.get(submission_id)
+
+    def statuses(self) -> dict[str, str]:
+        return dict(self.jobs)
+
+    def stop(self, submission_id: str) -> bool:
+        self.stopped.append(submission_id)
+        return True
 
     def message(self, submission_id: str) -> str:
         return "what Ray says"
@@ -94,7 +103,8 @@ def test_queued_studies_are_submitted_once_in_their_order(
     _, entrypoint, env, folder = jobs.submitted[0]
     assert entrypoint == "run one"
     assert env == {
-        "HPO_HOME": str(home.home), "HPO_DATABASE_URL": home.database_url, "HPO_STORAGE": str(home.storage)
+        "HPO_HOME": str(home.home), "HPO_DATABASE_URL": home.database_url, "HPO_STORAGE": str(home.storage),
+        "HPO_JOB": "hpo-one-1",
     }  # fmt: skip
     assert folder is None
     assert memory.study("one").state is StudyState.STARTING
@@ -117,18 +127,83 @@ def test_a_cluster_that_is_away_leaves_studies_queued_and_is_told(
 
 
 @pytest.mark.parametrize("status", ["FAILED", "STOPPED", "SUCCEEDED"])
-def test_a_job_that_ended_without_a_word_fails_its_study_with_the_logs_end(
+def test_a_study_whose_driver_died_gets_another_at_once(
     controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any], status: str
 ) -> None:
     queue(memory, spec)
     controller.round()
-    jobs.jobs["hpo-mine-1"], jobs.log = status, "begin\n" + "x\n" * 20 + "\nMemoryError: no more\n"
+    lease = memory.claim("mine", holder="hpo-mine-1", lease_seconds=30)
+    memory.set_study_state("mine", StudyState.RUNNING, lease=lease)
+    jobs.jobs["hpo-mine-1"], jobs.code = status, None
+    controller.round()
+    assert [job for job, *_ in jobs.submitted] == ["hpo-mine-1", "hpo-mine-2"]
+    assert memory.study("mine").state is StudyState.STARTING
+    memory.claim("mine", holder="hpo-mine-2", lease_seconds=30)  # the dead one's lease is no obstacle
+    with pytest.raises(LeaseLostError):
+        memory.renew(lease, lease_seconds=30)
+
+
+def test_drivers_that_die_without_a_step_fail_the_study_with_the_logs_end(
+    controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any]
+) -> None:
+    queue(memory, spec)
+    jobs.code, jobs.log = None, "begin\n" + "x\n" * 20 + "\nMemoryError: no more\n"
+    for attempt in range(1, 5):
+        controller.round()
+        jobs.jobs[f"hpo-mine-{attempt}"] = "FAILED"
     controller.round()
     study = memory.study("mine")
+    assert len(jobs.submitted) == 4
     assert study.state is StudyState.FAILED
     assert study.message is not None
     assert study.message.endswith("MemoryError: no more")
     assert "begin" not in study.message
+
+
+def test_a_study_that_cannot_be_run_fails_at_once(
+    controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any]
+) -> None:
+    queue(memory, spec)
+    controller.round()
+    jobs.jobs["hpo-mine-1"], jobs.code, jobs.log = "FAILED", 2, "error: no such table"
+    controller.round()
+    assert memory.study("mine").state is StudyState.FAILED
+    assert "no such table" in str(memory.study("mine").message)
+
+
+def test_a_higher_priority_goes_first(
+    controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any]
+) -> None:
+    queue(memory, spec, "one", "two")
+    queue(memory, spec | {"priority": 5}, "urgent")
+    controller.round()
+    assert [job for job, *_ in jobs.submitted] == ["hpo-urgent-1", "hpo-one-1", "hpo-two-1"]
+
+
+def test_jobs_that_no_study_needs_are_stopped(
+    controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue(memory, spec)
+    controller.round()
+    memory.new_attempt("mine", job_prefix="hpo-mine")
+    jobs.jobs |= {"hpo-mine-1": "RUNNING", "hpo-mine-2": "RUNNING", "hpo-others-1": "RUNNING", "mine-1": "RUNNING"}
+    monkeypatch.setattr("api.controller.ORPHAN_SECONDS", -1.0)
+    controller.round()
+    assert jobs.stopped == ["hpo-mine-1"]
+
+
+@pytest.mark.parametrize("verb", [Verb.PAUSE, Verb.CANCEL])
+def test_a_paused_or_cancelled_study_gets_no_driver(
+    controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any], verb: Verb
+) -> None:
+    queue(memory, spec)
+    memory.steer("mine", verb, who="anna")
+    controller.round()
+    assert jobs.submitted == []
+    if verb is Verb.PAUSE:
+        memory.steer("mine", Verb.RESUME, who="anna")
+        controller.round()
+        assert len(jobs.submitted) == 1
 
 
 def test_a_study_that_has_ended_keeps_its_end(
@@ -169,7 +244,7 @@ def test_a_starting_study_without_a_job_is_handed_over_again(
     assert memory.study("mine").attempt == 1
 
 
-def test_a_running_study_whose_job_is_lost_fails(
+def test_a_running_study_whose_job_ray_has_lost_gets_another(
     controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any]
 ) -> None:
     queue(memory, spec)
@@ -177,9 +252,7 @@ def test_a_running_study_whose_job_is_lost_fails(
     memory.set_study_state("mine", StudyState.RUNNING)
     jobs.jobs.clear()
     controller.round()
-    study = memory.study("mine")
-    assert study.state is StudyState.FAILED
-    assert "has lost its job hpo-mine-1" in str(study.message)
+    assert list(jobs.jobs) == ["hpo-mine-2"]
 
 
 def test_a_job_that_found_another_driver_leaves_the_study_to_it(
@@ -195,7 +268,7 @@ def test_a_job_that_found_another_driver_leaves_the_study_to_it(
     memory.renew(lease, lease_seconds=60)  # still its own
     memory.release(lease)
     controller.round()
-    assert memory.study("mine").state is StudyState.FAILED
+    assert list(jobs.jobs) == ["hpo-mine-1", "hpo-mine-2"]
 
 
 def test_a_study_that_runs_without_the_service_is_left_alone(

@@ -184,7 +184,7 @@ def test_openapi_describes_every_route_with_a_tag_and_the_problems(http: httpx.C
     operations = [
         (path, method, operation) for path, item in document["paths"].items() for method, operation in item.items()
     ]
-    assert len(operations) == 17
+    assert len(operations) == 29
     for path, method, operation in operations:
         assert operation["tags"], (path, method)
         assert operation["summary"], (path, method)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from conformance.store_census import CensusConformance
 from conformance.store_events import EventConformance
 from conformance.store_history import HistoryConformance
 from conformance.store_rows import RowConformance
@@ -13,7 +14,7 @@ from hpo.protocols import Store
 from hpo.trial import Lease
 
 
-class StoreConformance(StudyConformance, RowConformance, HistoryConformance, EventConformance):
+class StoreConformance(StudyConformance, RowConformance, HistoryConformance, EventConformance, CensusConformance):
     """Subclasses give `store`, and `peer`: another store on the same database, as in another process."""
 
     @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from cluster import local
@@ -21,6 +23,7 @@ from hpo.trial import Checkpoint, Decision, Inheritance, Measurement, Row, Study
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINABLES = Path(__file__).parent / "trainables"
+BIN = Path(sys.executable).parent
 
 
 def free_port() -> int:
@@ -141,3 +144,56 @@ def free_cpus(head: local.LocalCluster) -> Callable[[], float]:
         return float(done.stdout.split()[-1])
 
     return ask
+
+
+class Shell:
+    """Runs commands in a home of their own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("HPO_", "RAY_"))},
+            "HPO_HOME": str(home),
+            "HPO_PORT": str(free_port()),
+            "HPO_DASHBOARD_PORT": str(free_port()),
+        }
+
+    def __call__(self, *command: str, code: int = 0, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
+        program = str(BIN / command[0])  # not on the PATH, as where the environment isn't activated
+        done = subprocess.run(
+            [program, *command[1:]],
+            env={**self.environment, **more},
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        assert done.returncode == code, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *command: str) -> Any:
+        return json.loads(self(*command, "--json").stdout)
+
+    def processes(self) -> list[psutil.Process]:
+        """What runs for this home: Ray's processes carry its folder's name, the service its HPO_HOME."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("HPO_HOME") == str(self.home):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+@pytest.fixture(scope="session")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """The service and its cluster, as `hpo up` starts them; three logical CPUs, whatever the machine has."""
+    shell = Shell(tmp_path_factory.mktemp("service"))
+    shell("hpo", "up", "--num-cpus", "3")
+    try:
+        yield shell
+    finally:
+        shell("hpo", "down")
+        left = [process.cmdline() for process in shell.processes()]
+        assert left == [], "hpo down has left processes behind"

@@ -2,75 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
-import psutil
 import pytest
-from integration.conftest import ROOT, free_port
+from integration.conftest import ROOT, Shell
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-
-BIN = Path(sys.executable).parent
-
-
-class Shell:
-    """Runs commands in a home of their own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("HPO_", "RAY_"))},
-            "HPO_HOME": str(home),
-            "HPO_PORT": str(free_port()),
-            "HPO_DASHBOARD_PORT": str(free_port()),
-        }
-
-    def __call__(self, *command: str, code: int = 0, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
-        program = str(BIN / command[0])  # not on the PATH, as where the environment isn't activated
-        done = subprocess.run(
-            [program, *command[1:]],
-            env={**self.environment, **more},
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            timeout=280,
-        )
-        assert done.returncode == code, f"{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def json(self, *command: str) -> Any:
-        return json.loads(self(*command, "--json").stdout)
-
-    def processes(self) -> list[psutil.Process]:
-        """What runs for this home: Ray's processes carry its folder's name, the service its HPO_HOME."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("HPO_HOME") == str(self.home):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    shell = Shell(tmp_path_factory.mktemp("service"))
-    shell("hpo", "up", "--num-cpus", "2")
-    try:
-        yield shell
-    finally:
-        shell("hpo", "down")
-        left = [process.cmdline() for process in shell.processes()]
-        assert left == [], "hpo down has left processes behind"
 
 
 @pytest.fixture

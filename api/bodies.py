@@ -1,0 +1,65 @@
+"""What requests that steer a study send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api import examples
+from hpo.spec import ParamValue
+from hpo.trial import FailureCause
+
+
+class BudgetChange(BaseModel):
+    """What may change of a budget; null takes a limit away."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trials: int | None = None
+    total_steps: int | None = None
+    wall_seconds: float | None = None
+
+
+class StudyChange(BaseModel):
+    """What may change while a study runs; what isn't sent stays, and null takes a value back to its default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"budget": {"trials": 64}}]})
+
+    budget: BudgetChange | None = None
+    concurrency: int | None = None
+    priority: int | None = None
+    labels: dict[str, str] | None = None
+
+
+class ForkRequest(BaseModel):
+    """Another study from this one."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"name": "headlines-2", "spec": {"seed": 1}}]}
+    )
+
+    name: str
+    spec: dict[str, Any] = Field(default_factory=dict)
+    """A merge patch (RFC 7396) of the specification."""
+    warm_start: bool = True
+    """Whether the new search learns from this study's trials before it begins."""
+
+
+class TrialsEnqueue(BaseModel):
+    """Configurations to try next."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"params": [examples.TRIAL["params"]]}]}
+    )
+
+    params: list[dict[str, ParamValue]] = Field(min_length=1, max_length=1000)
+
+
+class RetryRequest(BaseModel):
+    """Which failed trials to try again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"cause": "out_of_memory"}]})
+
+    cause: FailureCause | None = None
+    """All that failed unless given."""

@@ -1,0 +1,232 @@
+"""Steering a study while it runs: its verbs, its budget, and its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response, status
+
+from api import packages
+from api.bodies import ForkRequest, RetryRequest, StudyChange, TrialsEnqueue
+from api.body import json_body
+from api.errors import ApiError
+from api.requests import KeyParam, VersionParam, WhoParam
+from api.routes.common import SettingsParam, StoreParam, StudyName, TrialNumber, problems, study_answer
+from api.schemas import StudyAnswer
+from api.submission import accept
+from hpo.constraints import as_float, check_initial
+from hpo.errors import InvalidSpecError, Problem, StudyStateError
+from hpo.protocols import MAX_PAGE_SIZE, Store
+from hpo.space import Space
+from hpo.specfile import to_data
+from hpo.steering import CHANGEABLE, Verb
+from hpo.table import ParamValue
+from hpo.trial import Study, Trial, TrialState
+
+router = APIRouter(prefix="/v1/studies/{study}", tags=["steering"])
+
+_TAKEN = {"status_code": status.HTTP_202_ACCEPTED, "responses": problems(401, 404, 409, 422, 503)}
+Body = Annotated[Any, Depends(json_body)]
+
+
+def _verb(path: str, verb: Verb, summary: str, text: str) -> None:
+    def take(study: StudyName, response: Response, store: StoreParam, who: WhoParam, key: KeyParam) -> StudyAnswer:
+        return _tagged(store.steer(study, verb, who=who, request=key), response)
+
+    take.__doc__ = text
+    take.__name__ = f"{path}_study"
+    router.add_api_route(f":{path}", take, methods=["POST"], summary=summary, **_TAKEN)  # type: ignore[arg-type]
+
+
+_verb(
+    "pause", Verb.PAUSE, "Pause a study",
+    "Give all its workers back. Trials go on from their checkpoints after `:resume`; nothing that is recorded is lost. "
+    "Taken at once; the study is paused within seconds, also in the middle of a step.",
+)  # fmt: skip
+_verb("resume", Verb.RESUME, "Let a paused study go on", "It is queued, and its trials go on where they stood.")
+_verb(
+    "stop", Verb.STOP, "End a study early, with its result",
+    "Its trials stop; it has succeeded if any trial had a value, and is cancelled otherwise.",
+)  # fmt: skip
+_verb("cancel", Verb.CANCEL, "Cancel a study", "Its trials stop. All that is recorded stays.")
+
+
+@router.patch("", responses=problems(400, 401, 404, 409, 412, 415, 422, 428, 503), summary="Change a study")
+def change_study(
+    study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, version: VersionParam
+) -> StudyAnswer:
+    """Change its budget, concurrency, priority or labels, also while it runs; null takes a value back to its default.
+    More concurrency starts worker groups, less takes the youngest trials from theirs: those go on later."""
+    changes = _flat(body)
+    return _tagged(store.steer(study, Verb.CHANGE, {"changes": changes}, who=who, version=version), response)
+
+
+@router.post(":fork", status_code=status.HTTP_201_CREATED, responses=problems(400, 401, 404, 409, 415, 422, 503),
+             summary="Start another study from this one")  # fmt: skip
+def fork_study(
+    study: StudyName, body: Body, response: Response, store: StoreParam, settings: SettingsParam, key: KeyParam
+) -> StudyAnswer:
+    """A new study with this one's specification, changed by a JSON merge patch (RFC 7396), and its trials to learn
+    from. The old one stays as it is."""
+    asked = _checked(ForkRequest, body)
+    parent = store.study(study)
+    patch: dict[str, Any] = {"name": asked["name"], **asked.get("spec", {})}
+    if asked.get("warm_start", True):
+        patch.setdefault("warm_start", [*parent.spec.warm_start, study])
+    folder = None if parent.package is None else packages.checked_folder(settings.packages, parent.package)
+    spec = accept(_merged(to_data(parent.spec), patch), store, working_dir=folder).spec
+    forked = store.create_study(spec, package=parent.package, request=key)
+    response.headers["Location"] = f"/v1/studies/{forked.name}"
+    return _tagged(forked, response)
+
+
+@router.post("/trials", summary="Try configurations next", **_TAKEN)  # type: ignore[arg-type]
+def enqueue_trials(
+    study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, key: KeyParam
+) -> StudyAnswer:
+    """They come before all that the search proposes, count against the budget, and the search learns from them."""
+    found = store.study(study)
+    given = _checked(TrialsEnqueue, body)["params"]
+    space = Space(found.spec.parameters, found.spec.forbidden)
+    configurations = [
+        {name: as_float(space.parameters.get(name), value) for name, value in each.items()} for each in given
+    ]
+    _check_room(store, found, len(configurations))
+    faults = [
+        Problem("/params" + "".join(f"/{part}" for part in breach.path), breach.detail, breach.hint)
+        for breach in check_initial(space, configurations, len(configurations))
+    ]
+    if faults:
+        raise ApiError(422, "invalid-request", "\n".join(map(str, faults)), problems=faults)
+    return _enqueued(store, study, configurations, [None] * len(configurations), who, key, response)
+
+
+@router.post("/trials/{number}:stop", summary="Stop a trial", **_TAKEN)  # type: ignore[arg-type]
+def stop_trial(
+    study: StudyName, number: TrialNumber, response: Response, store: StoreParam, who: WhoParam, key: KeyParam
+) -> StudyAnswer:
+    """It ends as if the scheduler had stopped it; its workers take the next trial after their next report."""
+    trial = store.trial(study, number)
+    if trial.state.is_final:
+        raise StudyStateError(
+            f"trial {number} of study {study!r} has ended ({trial.state}); only a live one can be stopped"
+        )
+    return _tagged(store.steer(study, Verb.STOP_TRIAL, {"trial": number}, who=who, request=key), response)
+
+
+@router.post("/trials/{number}:retry", summary="Try a failed trial again", **_TAKEN)  # type: ignore[arg-type]
+def retry_trial(
+    study: StudyName, number: TrialNumber, response: Response, store: StoreParam, who: WhoParam, key: KeyParam
+) -> StudyAnswer:
+    """Its configuration is tried next, as a trial of its own."""
+    trial = store.trial(study, number)
+    if trial.state is not TrialState.FAILED:
+        raise StudyStateError(f"trial {number} of study {study!r} is {trial.state}; only a failed one can be retried")
+    return _retried(store, study, [trial], who, key, response)
+
+
+@router.post("/trials:retry", summary="Try failed trials again", **_TAKEN)  # type: ignore[arg-type]
+def retry_trials(
+    study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, key: KeyParam
+) -> StudyAnswer:
+    """All that failed, or all that failed for one cause."""
+    cause = _checked(RetryRequest, body).get("cause")
+    failed = [trial for trial in _all_failed(store, study) if cause in (None, trial.cause)]
+    if not failed:
+        raise StudyStateError(f"study {study!r} has no trial that failed" + (f" by {cause}" if cause else ""))
+    return _retried(store, study, failed, who, key, response)
+
+
+# -- inside -----------------------------------------------------------------------------------------------
+def _retried(store: Store, study: str, trials: list[Trial], who: str, key: KeyParam, response: Response) -> StudyAnswer:
+    _check_room(store, store.study(study), len(trials))
+    return _enqueued(
+        store, study, [dict(each.best_params) for each in trials], [each.number for each in trials], who, key, response
+    )
+
+
+def _enqueued(
+    store: Store, study: str, params: list[dict[str, ParamValue]], retry_of: Sequence[int | None], who: str,
+    key: KeyParam, response: Response,
+) -> StudyAnswer:  # fmt: skip
+    data = {"params": params, "retry_of": list(retry_of)}
+    return _tagged(store.steer(study, Verb.ENQUEUE, data, who=who, request=key), response)
+
+
+def _all_failed(store: Store, study: str) -> list[Trial]:
+    found: list[Trial] = []
+    token: str | None = None
+    while True:
+        page = store.trials(study, state=TrialState.FAILED, page_size=MAX_PAGE_SIZE, page_token=token)
+        found += page.items
+        token = page.next_page_token
+        if token is None:
+            return found
+
+
+def _check_room(store: Store, study: Study, count: int) -> None:
+    """Raises StudyStateError where the budget has no room for so many more trials."""
+    begun = sum(store.counts(study.name).trials.values())
+    waiting = sum(len(each.data["params"]) for each in store.commands(study.name) if each.verb is Verb.ENQUEUE)
+    if begun + waiting + count > study.spec.budget.trials:
+        raise StudyStateError(
+            f"{begun + waiting} trials have begun or wait, and {count} more are over budget.trials, which is "
+            f"{study.spec.budget.trials}; raise it first (PATCH /v1/studies/{study.name}, `hpo change`)"
+        )
+
+
+def _tagged(study: Study, response: Response) -> StudyAnswer:
+    response.headers["ETag"] = f'"{study.version}"'
+    return study_answer(study)
+
+
+def _checked(model: type[ForkRequest | RetryRequest | StudyChange | TrialsEnqueue], body: Any) -> dict[str, Any]:
+    """The body as the model has it, what wasn't sent left out. Raises ApiError with a pointer to each fault."""
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(body).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        faults = [
+            Problem("".join(f"/{part}" for part in each["loc"]), each["msg"][0].lower() + each["msg"][1:], "correct it")
+            for each in error.errors(include_url=False)
+        ]
+        raise ApiError(422, "invalid-request", "\n".join(map(str, faults)), problems=faults) from None
+
+
+def _flat(body: Any) -> dict[str, Any]:
+    """The changes by their dotted names. Raises InvalidSpecError for what can't change."""
+    if not isinstance(body, Mapping) or not body:
+        fault = Problem("", "the body says no change", 'send, for example, {"budget": {"trials": 64}}')
+        raise ApiError(422, "invalid-request", str(fault), problems=[fault])
+    changes: dict[str, Any] = {}
+    for name, value in body.items():
+        if name == "budget" and isinstance(value, Mapping):
+            changes |= {f"budget.{key}": each for key, each in value.items()}
+        else:
+            changes[name] = value
+    unknown = [name for name in changes if name not in CHANGEABLE]
+    if unknown:
+        raise InvalidSpecError(
+            Problem(
+                "/" + name.replace(".", "/"),
+                f"{name} can't change while a study runs",
+                f"these can: {', '.join(CHANGEABLE)}; fork the study for others",
+            )
+            for name in unknown
+        )
+    return changes
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    """RFC 7396, section 2."""
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merged(result.get(key), value)
+    return result

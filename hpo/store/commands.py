@@ -1,0 +1,102 @@
+"""The part of SqlStore that takes commands, and knows requests and roles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, RowMapping, delete, select, update
+
+from hpo.errors import RequestKeyError, VersionError
+from hpo.steering import DONE, REQUESTED, Command, RequestKey, Verb
+from hpo.store import changes
+from hpo.store.database import Database
+from hpo.store.rows import clean, to_event, to_study
+from hpo.store.steered import Standing, commands, steered
+from hpo.store.tables import events, leases, requests, roles, trials
+from hpo.trial import Study
+
+KEPT_SECONDS = 7 * 24 * 3600.0
+"""How long the key of a request is known."""
+
+
+class SqlSteering:
+    """What the Store protocol (`hpo.protocols`) says of commands, requests and roles."""
+
+    _database: Database
+
+    def steer(
+        self,
+        name: str,
+        verb: Verb,
+        data: Mapping[str, object] | None = None,
+        *,
+        who: str,
+        version: int | None = None,
+        request: RequestKey | None = None,
+    ) -> Study:
+        with self._database.writing() as connection:
+            row = changes.find(connection, name, lock=True)
+            study = to_study(row)
+            now = self._database.now(connection)
+            if request is not None and not first_time(connection, request, name, now):
+                return study
+            if version is not None and version != study.version:
+                raise VersionError(name, version, study.version)
+            command = Command(study=name, verb=verb, data=dict(data or {}), who=clean(who), requested_at=now)
+            after, lines = steered(study, command, _standing(connection, row, name, now))
+            if after != study:
+                changes.update_study(connection, row["id"], after)
+            changes.append(connection, row["id"], row["last_id"], changes.prepare(lines))
+        return after
+
+    def commands(self, name: str, *, done: bool = False) -> Sequence[Command]:
+        with self._database.reading() as connection:
+            return _commands(connection, changes.find(connection, name)["id"], name, done=done)
+
+    def revoke(self, name: str, *, holder: str) -> bool:
+        with self._database.writing() as connection:
+            study = changes.find(connection, name, lock=True)
+            gone = delete(leases).where(leases.c.study_id == study["id"], leases.c.holder == clean(holder))
+            return connection.execute(gone.returning(leases.c.token)).first() is not None
+
+    def lead(self, role: str, *, holder: str, lease_seconds: float) -> bool:
+        with self._database.writing() as connection:
+            now = self._database.now(connection)
+            values = {"holder": holder, "expires_at": now + lease_seconds}
+            mine_or_free = (roles.c.holder == holder) | (roles.c.expires_at <= now)
+            taken = update(roles).where(roles.c.role == role, mine_or_free).values(values).returning(roles.c.role)
+            if connection.execute(taken).first() is not None:
+                return lease_seconds > 0
+            return changes.insert_once(connection, roles, {"role": role, **values}) and lease_seconds > 0
+
+
+def first_time(connection: Connection, request: RequestKey, study: str, now: float) -> bool:
+    """Whether the request is new: then its key is known from here on. Raises RequestKeyError."""
+    connection.execute(delete(requests).where(requests.c.created_at < now - KEPT_SECONDS))
+    values = {"key": request.key, "digest": request.digest, "study": study, "created_at": now}
+    if changes.insert_once(connection, requests, values):
+        return True
+    known = connection.execute(select(requests).where(requests.c.key == request.key)).mappings().one()
+    if (known["digest"], known["study"]) != (request.digest, study):
+        raise RequestKeyError(request.key)
+    return False
+
+
+def _standing(connection: Connection, row: RowMapping, name: str, now: float) -> Standing:
+    of_study = trials.c.study_id == row["id"]
+    held = select(leases.c.token).where(leases.c.study_id == row["id"], leases.c.expires_at > now)
+    last = select(trials.c.number).where(of_study).order_by(trials.c.number.desc()).limit(1)
+    number = connection.execute(last).scalar()
+    return Standing(
+        is_driven=connection.execute(held).first() is not None,
+        has_value=connection.execute(select(trials.c.number).where(of_study, trials.c.value.is_not(None)).limit(1))
+        .first() is not None,
+        num_trials=0 if number is None else number + 1,
+        waiting=_commands(connection, row["id"], name, done=False),
+    )  # fmt: skip
+
+
+def _commands(connection: Connection, study_id: int, name: str, *, done: bool) -> list[Command]:
+    of_kind = events.c.kind.in_((REQUESTED, DONE))
+    query = select(events).where(events.c.study_id == study_id, of_kind).order_by(events.c.id)
+    return commands([to_event(name, values) for values in connection.execute(query).mappings()], done=done)
