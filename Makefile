@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all chaos check clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -27,6 +27,10 @@ test: $(VENV)/.installed check
 ## test-all: the tests, and further cases of them that take minutes
 test-all: test
 	HPO_TEST_KILLS=3 $(BIN)/python -m pytest -m long
+
+## chaos: kill every part of the service at every moment of a study; takes about 90 minutes
+chaos: $(VENV)/.installed
+	PYTHONPATH=.:tests $(BIN)/python -m chaos --save
 
 ## check: formatting, lint, types, import contracts
 check: $(VENV)/.installed

@@ -3,7 +3,8 @@
 It is what a Ray job of the service runs. It reads HPO_DATABASE_URL and HPO_STORAGE from its environment (the address
 of a database may hold a password, so it is no argument), and HPO_LOG_FORMAT (`hpo.logs`). A study that another driver
 has left in mid-study goes on from what is recorded. Exit codes: 0 the study succeeded or is paused, 1 it failed, 2 it
-can not be run, 3 another driver holds it, 130 interrupted.
+can not be run, 3 another driver holds it, 4 the cluster has lost what it needs (another driver can go on), 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hpo import logs
-from hpo.errors import HpoError, LeaseHeldError, LeaseLostError
+from hpo.errors import ClusterLostError, HpoError, LeaseHeldError, LeaseLostError
 from hpo.protocols import Store
-from hpo.steering import Command, Verb, end_state
+from hpo.steering import ENDINGS, Command, end_state
 from hpo.store import open_store
 from hpo.trial import Lease, Study, StudyState
 
@@ -51,17 +52,35 @@ def drive(
         study = store.study(name)  # what nobody else changes now: a command waits for the lease's holder
         if study.state.is_final or study.state is StudyState.PAUSED:
             return study
-        for command in store.commands(name):
-            if command.verb in (Verb.PAUSE, Verb.STOP, Verb.CANCEL):
-                best = store.trials(name, order_by="value", page_size=1).items
-                state = end_state(command.verb, has_value=bool(best) and best[0].value is not None)
-                message = f"{command.verb} was asked for by {command.who}"
-                return store.set_study_state(name, state, message=message, lease=lease, command=command)
+        study = _end_as_asked(store, lease, study)
+        if study.state.is_final or study.state is StudyState.PAUSED:
+            return study
         study = store.set_study_state(name, StudyState.RUNNING, message="", lease=lease)
         state, why, by = _run(store, lease, study, storage, lease_seconds, interrupted)
-        return store.set_study_state(name, state, message=why, lease=lease, command=by)
+        _sweep(store, study, storage)
+        study = store.set_study_state(name, state, message=why, lease=lease, command=by)
+        # What came while it was about to pause; from now on such a command is done as it is given.
+        return _end_as_asked(store, lease, study)
     finally:
         store.release(lease)
+
+
+def _end_as_asked(store: Store, lease: Lease, study: Study) -> Study:
+    """Pause or end a study that nothing of is being trained, if that is what waits."""
+    for command in store.commands(study.name):
+        if command.verb in ENDINGS and not study.state.is_final:
+            best = store.trials(study.name, order_by="value", page_size=1).items
+            state = end_state(command.verb, has_value=bool(best) and best[0].value is not None)
+            message = f"{command.verb} was asked for by {command.who}"
+            study = store.set_study_state(study.name, state, message=message, lease=lease, command=command)
+    return study
+
+
+def _sweep(store: Store, study: Study, storage: Path) -> None:
+    """Remove the checkpoints that were written, but not recorded: their workers were ended in mid-report."""
+    from hpo.engine.resume import sweep
+
+    sweep(storage / study.name, {checkpoint.path for checkpoint in store.checkpoints(study.name)})
 
 
 def _run(
@@ -79,7 +98,7 @@ def _run(
         outcome = run_study(
             study, store, lease, storage / study.name, lease_seconds=lease_seconds, interrupted=interrupted
         )
-    except LeaseLostError:
+    except (LeaseLostError, ClusterLostError):
         raise
     except HpoError as error:
         return StudyState.FAILED, str(error), None
@@ -140,6 +159,9 @@ def main(arguments: list[str] | None = None) -> int:
     except LeaseHeldError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
+    except ClusterLostError as error:
+        print(f"error: {error}; another driver can go on", file=sys.stderr)
+        return 4
     except HpoError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

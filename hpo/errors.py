@@ -17,6 +17,7 @@ HpoError                      the one base: `except HpoError` catches all of our
 ├── TrainableNotFoundError    the name of a trainable leads to no function
 ├── PlacementError            the cluster can never hold the study's workers. Add nodes, or ask for less
 ├── ClusterError              Ray can't be started, reached or stopped
+│   └── ClusterLostError      what the study's driver had on the cluster is gone. A new driver goes on
 └── ServiceError              the hpo service can't be reached, or answered with an error (the client's)
 
 Messages give the value, the rule and the remedy.
@@ -139,6 +140,10 @@ class PlacementError(HpoError):
 
 class ClusterError(HpoError):
     """Ray can't be started, reached or stopped."""
+
+
+class ClusterLostError(ClusterError):
+    """What a driver had on the cluster is gone, so it ends; another one can go on with the study."""
 
 
 class ServiceError(HpoError):

@@ -86,19 +86,28 @@ class Ledger:
     @property
     def can_start(self) -> bool:
         """Whether the budget and the space have another trial."""
-        return not self.is_exhausted and self.next_number < self.spec.budget.trials
+        return not self.is_exhausted and self._has_room
+
+    @property
+    def _has_room(self) -> bool:
+        return self.next_number < self.spec.budget.trials
+
+    @property
+    def _has_enqueued(self) -> bool:
+        """Whether a configuration is to be tried that somebody else chose, also when the space has no more."""
+        return bool(self.orders.enqueued) and self._has_room
 
     @property
     def is_done(self) -> bool:
         """Whether there will never be another leg."""
-        return self.progress.is_over or not (self.trials or self.can_start)
+        return self.progress.is_over or not (self.trials or self.can_start or self._has_enqueued)
 
     def next(self) -> Leg | None:
         """What a free worker group should train; None when there is nothing (now, or ever: see is_done)."""
         while not self.progress.is_over:
             if self._requeued:
                 return self._leg(self._requeued.popleft())
-            if self.orders.enqueued and self.can_start:
+            if self._has_enqueued:
                 return self.create_enqueued()
             choice = self.scheduler.choose(can_start=self.can_start)
             if choice is None:

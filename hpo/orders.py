@@ -43,6 +43,7 @@ class Orders:
         self._ledger = ledger
         self.enqueued: deque[Enqueued] = deque()
         self.ending: Ending | None = None
+        self._is_abandoned = False
         self.on_stop: Callable[[int], None] = lambda trial: None
         self.on_change: Callable[[], None] = lambda: None
 
@@ -72,10 +73,20 @@ class Orders:
             self.ending = ending
             self._ledger.progress.finish_reason = ending.message
 
+    def abandon(self, why: str) -> None:
+        """This driver can't go on, but another one can: nothing of the study is ended."""
+        self._is_abandoned = True
+        self._ledger.progress.error = self._ledger.progress.error or why
+
     @property
     def is_pausing(self) -> bool:
-        """Whether the trials go on some other time."""
+        """Whether the study waits for `resume` from now on."""
         return self.ending is not None and self.ending.verb is Verb.PAUSE
+
+    @property
+    def keeps_trials(self) -> bool:
+        """Whether the trials go on some other time, and so must not be ended."""
+        return self.is_pausing or self._is_abandoned
 
     def change(self, changes: Mapping[str, Any], *rows: Event, who: str = "") -> None:
         """The study runs by other values from here on."""

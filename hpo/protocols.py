@@ -105,7 +105,7 @@ class Scheduler(Protocol):
 
     def choose(self, *, can_start: bool) -> Choice | None:
         """What a free worker group should do; None to wait for a report or an end. `can_start` is whether a new trial
-        may start: not when the budget's trials or the space are used up, and then never again.
+        may start: not when the budget's trials or the space are used up, and then only once the budget is raised.
 
         Asked whenever a group is free, often with None as the answer, which changes nothing. When no trial is being
         trained and none can start, it resumes or drops the paused ones, so that a study always ends.

@@ -114,7 +114,9 @@ class Replay:
             case "study.paused":
                 self._paused_at = event.recorded_at
             case "study.running" if self._paused_at is not None:
-                ledger.progress.started_at += event.recorded_at - self._paused_at
+                # It counts from the first running: what it waited before that is no part of its time.
+                since = max(self._paused_at, ledger.progress.started_at)
+                ledger.progress.started_at += max(0.0, event.recorded_at - since)
                 self._paused_at = None
             case "study.exhausted":
                 self._chosen(Start())

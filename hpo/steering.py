@@ -37,6 +37,8 @@ class Verb(StrEnum):
     """Try these configurations next. data: {"params": [configuration], "retry_of": [number or None]}."""
 
 
+ENDINGS = (Verb.PAUSE, Verb.STOP, Verb.CANCEL)
+"""After these the study trains no more, for the time being or for good."""
 CHANGEABLE = ("budget.trials", "budget.total_steps", "budget.wall_seconds", "concurrency", "priority", "labels")
 """What may change while a study runs: nothing that says what was measured."""
 

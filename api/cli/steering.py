@@ -47,7 +47,7 @@ def change(
         typer.Argument(
             metavar="KEY=VALUE...",
             help="budget.trials, budget.total_steps, budget.wall_seconds, concurrency, priority or labels.NAME; "
-            "`none` takes a limit away.",
+            "`none` takes a limit or a label away.",
         ),
     ],
     version: Annotated[
@@ -58,8 +58,9 @@ def change(
     """Change a study's budget, concurrency, priority or labels, also while it runs: `hpo change s budget.trials=64`."""
     changes = _without_limits(override({}, assignments))
     with connect() as client:
-        if "labels" in changes:
-            changes["labels"] = {**client.study(study).spec.labels, **changes["labels"]}
+        if isinstance(labels := changes.get("labels"), dict):
+            merged = {**client.study(study).spec.labels, **labels}
+            changes["labels"] = {name: label for name, label in merged.items() if label is not None}
         _say(client.change(study, changes, version=version), as_json, "it is version {version} now")
 
 

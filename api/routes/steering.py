@@ -58,8 +58,11 @@ def change_study(
 ) -> StudyAnswer:
     """Change its budget, concurrency, priority or labels, also while it runs; null takes a value back to its default.
     More concurrency starts worker groups, less takes the youngest trials from theirs: those go on later."""
-    changes = _flat(body)
-    return _tagged(store.steer(study, Verb.CHANGE, {"changes": changes}, who=who, version=version), response)
+    try:
+        changed = store.steer(study, Verb.CHANGE, {"changes": _flat(body)}, who=who, version=version)
+    except InvalidSpecError as error:  # the body is no specification: a pointer leads into the body itself
+        raise ApiError(422, "invalid-specification", str(error), problems=error.problems) from None
+    return _tagged(changed, response)
 
 
 @router.post(":fork", status_code=status.HTTP_201_CREATED, responses=problems(400, 401, 404, 409, 415, 422, 503),
@@ -71,7 +74,7 @@ def fork_study(
     from. The old one stays as it is."""
     asked = _checked(ForkRequest, body)
     parent = store.study(study)
-    patch: dict[str, Any] = {"name": asked["name"], **asked.get("spec", {})}
+    patch: dict[str, Any] = {**asked.get("spec", {}), "name": asked["name"]}
     if asked.get("warm_start", True):
         patch.setdefault("warm_start", [*parent.spec.warm_start, study])
     folder = None if parent.package is None else packages.checked_folder(settings.packages, parent.package)
@@ -92,7 +95,6 @@ def enqueue_trials(
     configurations = [
         {name: as_float(space.parameters.get(name), value) for name, value in each.items()} for each in given
     ]
-    _check_room(store, found, len(configurations))
     faults = [
         Problem("/params" + "".join(f"/{part}" for part in breach.path), breach.detail, breach.hint)
         for breach in check_initial(space, configurations, len(configurations))
@@ -107,11 +109,7 @@ def stop_trial(
     study: StudyName, number: TrialNumber, response: Response, store: StoreParam, who: WhoParam, key: KeyParam
 ) -> StudyAnswer:
     """It ends as if the scheduler had stopped it; its workers take the next trial after their next report."""
-    trial = store.trial(study, number)
-    if trial.state.is_final:
-        raise StudyStateError(
-            f"trial {number} of study {study!r} has ended ({trial.state}); only a live one can be stopped"
-        )
+    store.trial(study, number)  # there is one
     return _tagged(store.steer(study, Verb.STOP_TRIAL, {"trial": number}, who=who, request=key), response)
 
 
@@ -140,7 +138,6 @@ def retry_trials(
 
 # -- inside -----------------------------------------------------------------------------------------------
 def _retried(store: Store, study: str, trials: list[Trial], who: str, key: KeyParam, response: Response) -> StudyAnswer:
-    _check_room(store, store.study(study), len(trials))
     return _enqueued(
         store, study, [dict(each.best_params) for each in trials], [each.number for each in trials], who, key, response
     )
@@ -165,17 +162,6 @@ def _all_failed(store: Store, study: str) -> list[Trial]:
             return found
 
 
-def _check_room(store: Store, study: Study, count: int) -> None:
-    """Raises StudyStateError where the budget has no room for so many more trials."""
-    begun = sum(store.counts(study.name).trials.values())
-    waiting = sum(len(each.data["params"]) for each in store.commands(study.name) if each.verb is Verb.ENQUEUE)
-    if begun + waiting + count > study.spec.budget.trials:
-        raise StudyStateError(
-            f"{begun + waiting} trials have begun or wait, and {count} more are over budget.trials, which is "
-            f"{study.spec.budget.trials}; raise it first (PATCH /v1/studies/{study.name}, `hpo change`)"
-        )
-
-
 def _tagged(study: Study, response: Response) -> StudyAnswer:
     response.headers["ETag"] = f'"{study.version}"'
     return study_answer(study)
@@ -189,10 +175,24 @@ def _checked(model: type[ForkRequest | RetryRequest | StudyChange | TrialsEnqueu
         return model.model_validate(body).model_dump(exclude_unset=True)
     except ValidationError as error:
         faults = [
-            Problem("".join(f"/{part}" for part in each["loc"]), each["msg"][0].lower() + each["msg"][1:], "correct it")
-            for each in error.errors(include_url=False)
+            Problem(pointer, f"{repr(each['input'])[:80]}: {each['msg'][0].lower()}{each['msg'][1:]}", "correct it")
+            for pointer, each in {_pointer(body, each["loc"]): each for each in error.errors(include_url=False)}.items()
         ]
         raise ApiError(422, "invalid-request", "\n".join(map(str, faults)), problems=faults) from None
+
+
+def _pointer(body: Any, path: Sequence[str | int]) -> str:
+    """Where a fault is: its path, without the types of a union that pydantic has tried and adds."""
+    pointer = ""
+    for depth, part in enumerate(path):
+        if not isinstance(body, Mapping | list) and depth:
+            break
+        pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
+        try:
+            body = body[part]
+        except (KeyError, IndexError, TypeError):
+            break  # it is missing
+    return pointer
 
 
 def _flat(body: Any) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class Conductor:
         self._groups: dict[int, _Group] = {}
         self._next_job = 1
         self._cancelled_legs: set[tuple[int, int]] = set()
-        """Those that no lease has asked for yet."""
+        """By their legs: a lease may ask for workers only now, or again."""
         self._num_to_retire = 0
         self._closed = False
 
@@ -225,10 +225,8 @@ class Conductor:
 
     async def cancel_leg(self, trial: int, leg: int) -> None:
         """The same by the leg, whether or not its lease has asked for workers yet."""
-        found = [job.number for job in self._jobs.values() if (job.trial, job.leg) == (trial, leg)]
-        if not found:
-            self._cancelled_legs.add((trial, leg))
-        for number in found:
+        self._cancelled_legs.add((trial, leg))
+        for number in [job.number for job in self._jobs.values() if (job.trial, job.leg) == (trial, leg)]:
             await self.cancel(number)
 
     # -- the workers' side --------------------------------------------------------------------------------

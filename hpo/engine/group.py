@@ -8,6 +8,7 @@ dies in whatever way, Ray ends them.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import uuid
@@ -18,6 +19,7 @@ from typing import Any
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hpo.engine import worker
 from hpo.engine.conductor import Conductor
@@ -40,15 +42,22 @@ class WorkerGroups:
     def __init__(self, spec: StudySpec, *, groups: int, storage: Path, run: str) -> None:
         self.spec, self.size = spec, groups
         self._storage, self._run = storage, run
-        remote = ray.remote(num_cpus=0, max_concurrency=10_000)(Conductor)
+        # On the driver's own node: it must not be lost with another one.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        remote = ray.remote(num_cpus=0, max_concurrency=10_000, scheduling_strategy=here)(Conductor)
         self.conductor: Any = remote.remote(world_size=spec.resources.workers, max_losses=spec.retry.lost_workers)
         self.leave_seconds = LEAVE_SECONDS
         """How long the workers may take to come to their next report, and to go home, when the study is over."""
+        self.fault: Exception | None = None
+        """Why the Conductor can't be reached, if it can't."""
+        self._ping: Any = None
         self._errors: list[str] = []
         self._threads: list[threading.Thread] = []
         self._groups = groups
 
     def __enter__(self) -> WorkerGroups:
+        # A process a group that takes seconds of a CPU to start. What is lost is found without it.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         self._start(self._groups)
         return self
 
@@ -88,12 +97,23 @@ class WorkerGroups:
                 raise TrainableNotFoundError(f"the workers can't load {self.spec.trainable!r}: {error}")
             now = time.monotonic()
             first = first or (now if ready else None)
-            if ready == self.size or (first and now - first > STRAGGLER_SECONDS):
+            if ready >= self.size or (first and now - first > STRAGGLER_SECONDS):
                 return int(ready)
             if (lost := self.all_lost) or now > deadline:
                 why = lost or f"not within {START_TIMEOUT_SECONDS:g} s"
                 raise ClusterError(f"no worker group could be started: {why}")
             time.sleep(0.05)
+
+    def check(self) -> None:
+        """Notice, without waiting, when the Conductor is gone."""
+        if self._ping is None:
+            self._ping = self.conductor.ready_groups.remote()
+        if ray.wait([self._ping], timeout=0)[0]:
+            try:
+                ray.get(self._ping)
+            except ray.exceptions.RayError as error:
+                self.fault = self.fault or error
+            self._ping = None
 
     @property
     def all_lost(self) -> str | None:

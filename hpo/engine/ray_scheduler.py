@@ -248,7 +248,7 @@ class RayScheduleAdapter(ScheduleAdapter):
 
     def _end(self, tune_controller: Any, number: int) -> None:
         job, trial = self._jobs.get(number), self._legs.get(number)
-        if not self._ledger.orders.is_pausing:
+        if not self._ledger.orders.keeps_trials:
             self._ledger.stop(number)  # first: Tune tells of its own stop as if the scheduler had asked for it
         if trial is not None:
             tune_controller.stop_trial(trial)
@@ -257,7 +257,7 @@ class RayScheduleAdapter(ScheduleAdapter):
 
     def _drop(self, number: int, reason: str) -> None:
         """End a trial that the Ledger has not seen the end of."""
-        if number in self._ledger.trials and not self._ledger.orders.is_pausing:
+        if number in self._ledger.trials and not self._ledger.orders.keeps_trials:
             self._ledger.apply(Drop(number, reason))
             if number in self._jobs:
                 self._cancel(self._jobs[number])

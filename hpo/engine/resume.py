@@ -52,7 +52,7 @@ def resume(ledger: Ledger, store: Store, storage: Path) -> None:
         return
     damaged = _forget_damaged(ledger)
     lost = ledger.requeue()
-    removed = _sweep(storage, {checkpoint.path for checkpoint in store.checkpoints(study)})
+    removed = sweep(storage, {checkpoint.path for checkpoint in store.checkpoints(study)})
     data = {"trials": len(ledger.trials), "requeued": lost, "differences": replay.num_differences, "removed": removed}
     rows: list[Row] = [ledger.event("study.resumed", None, **data)]
     if replay.num_differences:
@@ -89,7 +89,7 @@ def _warm_start(ledger: Ledger, store: Store) -> None:
     ledger.write([ledger.event("study.warm_started", None, taken=taken, trials=[to_data(trial) for trial in trials])])
 
 
-def _sweep(storage: Path, kept: set[str]) -> int:
+def sweep(storage: Path, kept: set[str]) -> int:
     """Remove the checkpoint folders that no row names; how many."""
     removed = 0
     for folder in storage.glob("trials-*/**/*step-*"):

@@ -16,13 +16,13 @@ import ray
 from ray import tune
 
 from hpo import registry
-from hpo.engine.adapters import ScheduleAdapter, SearchAdapter
+from hpo.engine.adapters import ScheduleAdapter, SearchAdapter, Silence
 from hpo.engine.group import WorkerGroups
 from hpo.engine.lease import TrialLease
 from hpo.engine.placement import groups_that_fit
 from hpo.engine.recorder import Recorder
 from hpo.engine.resume import begin_spec, pause, resume
-from hpo.errors import HpoError
+from hpo.errors import ClusterLostError, HpoError
 from hpo.ledger import Ledger
 from hpo.orders import Ending
 from hpo.protocols import Store
@@ -101,11 +101,13 @@ def run_study(
                 arguments = (spec, workers, ledger, recorder, started)
                 threading.Thread(target=_watch_start, args=arguments, name="hpo-start", daemon=True).start()
                 _tune(spec, ledger, workers, recorder, started, storage, interrupted, escape)
+            if workers.fault and ledger.orders.keeps_trials:
+                raise ClusterLostError(str(ledger.progress.error))
         for scratch in ("tune", "train", "work"):  # of no use to anyone: the store is the memory
             shutil.rmtree(storage / scratch, ignore_errors=True)
         if ledger.orders.is_pausing:
             pause(ledger)
-        for number in list(ledger.trials) if not ledger.orders.is_pausing else []:
+        for number in list(ledger.trials) if not ledger.orders.keeps_trials else []:
             ledger.stop(number)
         if escape:
             escape.leave(ledger)
@@ -130,7 +132,9 @@ def _watch_start(
     """Say when the worker groups are ready, or end the study if they can't be."""
     try:
         placed = {"groups": workers.wait_ready(), "workers": spec.resources.workers}
-    except (HpoError, ray.exceptions.RayError) as error:
+    except ray.exceptions.RayError as error:
+        workers.fault = workers.fault or error
+    except HpoError as error:
         ledger.progress.error = ledger.progress.error or str(error)
     else:
         started.set()
@@ -153,10 +157,13 @@ def _tune(
         progress.check_clock(ledger.clock())
         if progress.is_over:
             return
+        workers.check()
         if recorder.lost:
             progress.error = "another driver has taken the study over"
         elif recorder.error:
             progress.error = recorder.error
+        elif workers.fault:
+            ledger.orders.abandon(f"the cluster has lost what led the workers: {workers.fault}")
         elif started.is_set() and (lost := workers.all_lost):
             progress.error = f"no worker group is left: {lost}"
         elif interrupted():
@@ -205,6 +212,7 @@ def _tune(
             storage_path=str(storage / "tune"),
             failure_config=tune.FailureConfig(max_failures=LEASE_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[Silence()],
             verbose=0,
         ),
     )

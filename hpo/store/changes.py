@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from hpo.errors import StudyNotFoundError
 from hpo.spec import NAME
-from hpo.store import refusals, tables
+from hpo.store import refusals, tables, transitions
 from hpo.store.rows import encode, study_values
 from hpo.trial import Checkpoint, Decision, Event, Inheritance, Lease, Measurement, Row, Study, Trial
 
@@ -74,9 +74,14 @@ def insert_once(connection: Connection, table: Table, values: dict[str, Any]) ->
     return connection.execute(statement.returning(*table.primary_key)).first() is not None
 
 
-def update_study(connection: Connection, study_id: int, study: Study) -> None:
-    values = {key: value for key, value in study_values(study).items() if key not in ("name", "created_at")}
+def update_study(connection: Connection, study_id: int, before: Study, after: Study) -> None:
+    values = {key: value for key, value in study_values(after).items() if key not in ("name", "created_at")}
     connection.execute(update(tables.studies).where(tables.studies.c.id == study_id).values(values))
+    states, values = transitions.left_open(before, after)
+    if states:
+        trials = tables.trials
+        left = trials.c.study_id == study_id, trials.c.state.in_([state.value for state in states])
+        connection.execute(update(trials).where(*left).values(values))
 
 
 def prepare(rows: Sequence[Row]) -> list[tuple[type, dict[str, Any]]]:

@@ -11,9 +11,9 @@ from hpo.steering import DONE, REQUESTED, Command, RequestKey, Verb
 from hpo.store import changes
 from hpo.store.database import Database
 from hpo.store.rows import clean, to_event, to_study
-from hpo.store.steered import Standing, commands, steered
+from hpo.store.steered import CREATED, ENQUEUED, Standing, commands, num_enqueued, steered
 from hpo.store.tables import events, leases, requests, roles, trials
-from hpo.trial import Study
+from hpo.trial import Event, Study, TrialState
 
 KEPT_SECONDS = 7 * 24 * 3600.0
 """How long the key of a request is known."""
@@ -43,9 +43,13 @@ class SqlSteering:
             if version is not None and version != study.version:
                 raise VersionError(name, version, study.version)
             command = Command(study=name, verb=verb, data=dict(data or {}), who=clean(who), requested_at=now)
-            after, lines = steered(study, command, _standing(connection, row, name, now))
+            standing = _standing(connection, row, command, now)
+            after, lines = steered(study, command, standing)
             if after != study:
-                changes.update_study(connection, row["id"], after)
+                changes.update_study(connection, row["id"], study, after)
+            if after.state is not study.state and not standing.is_driven:
+                # A driver that has slept through its lease must not go on with it.
+                connection.execute(delete(leases).where(leases.c.study_id == row["id"]))
             changes.append(connection, row["id"], row["last_id"], changes.prepare(lines))
         return after
 
@@ -82,21 +86,29 @@ def first_time(connection: Connection, request: RequestKey, study: str, now: flo
     return False
 
 
-def _standing(connection: Connection, row: RowMapping, name: str, now: float) -> Standing:
+def _standing(connection: Connection, row: RowMapping, command: Command, now: float) -> Standing:
     of_study = trials.c.study_id == row["id"]
     held = select(leases.c.token).where(leases.c.study_id == row["id"], leases.c.expires_at > now)
     last = select(trials.c.number).where(of_study).order_by(trials.c.number.desc()).limit(1)
     number = connection.execute(last).scalar()
+    about = select(trials.c.state).where(of_study, trials.c.number == command.data.get("trial"))
+    state = connection.execute(about).scalar() if "trial" in command.data else None
+    is_enqueue = command.verb is Verb.ENQUEUE
     return Standing(
         is_driven=connection.execute(held).first() is not None,
         has_value=connection.execute(select(trials.c.number).where(of_study, trials.c.value.is_not(None)).limit(1))
         .first() is not None,
         num_trials=0 if number is None else number + 1,
-        waiting=_commands(connection, row["id"], name, done=False),
+        waiting=_commands(connection, row["id"], command.study, done=False),
+        num_enqueued=num_enqueued(_lines(connection, row["id"], command.study, ENQUEUED, CREATED)) if is_enqueue else 0,
+        trial=None if state is None else TrialState(state),
     )  # fmt: skip
 
 
 def _commands(connection: Connection, study_id: int, name: str, *, done: bool) -> list[Command]:
-    of_kind = events.c.kind.in_((REQUESTED, DONE))
-    query = select(events).where(events.c.study_id == study_id, of_kind).order_by(events.c.id)
-    return commands([to_event(name, values) for values in connection.execute(query).mappings()], done=done)
+    return commands(_lines(connection, study_id, name, REQUESTED, DONE), done=done)
+
+
+def _lines(connection: Connection, study_id: int, name: str, *kinds: str) -> list[Event]:
+    query = select(events).where(events.c.study_id == study_id, events.c.kind.in_(kinds)).order_by(events.c.id)
+    return [to_event(name, values) for values in connection.execute(query).mappings()]

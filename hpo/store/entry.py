@@ -9,8 +9,9 @@ from operator import itemgetter
 from typing import Any
 
 from hpo.census import ENTERING, OpenStudy
-from hpo.store.rows import Values
-from hpo.trial import Checkpoint, Decision, Event, Inheritance, Lease, Measurement, StudyState, Trial
+from hpo.store import transitions
+from hpo.store.rows import Values, study_values
+from hpo.trial import Checkpoint, Decision, Event, Inheritance, Lease, Measurement, Study, StudyState, Trial
 
 _Key = tuple[int, int, int]
 _id = itemgetter("id")
@@ -21,7 +22,7 @@ class Entry:
     """A study and its rows. Everything but trials is in the order of its ids."""
 
     study: Values
-    trials: dict[int, Values] = field(default_factory=dict)
+    trials: dict[int, dict[str, Any]] = field(default_factory=dict)
     once: dict[type, dict[_Key, Values]] = field(
         default_factory=lambda: {kind: {} for kind in (Measurement, Decision, Checkpoint, Inheritance)}
     )
@@ -45,6 +46,14 @@ class Entry:
         elif self.once[kind].setdefault((values["trial"], values["generation"], values["step"]), values) is not values:
             return
         self.log.append((self.last_id, kind, values))
+
+    def update(self, before: Study, after: Study) -> None:
+        """Write the study's columns, and those of the trials that it leaves open."""
+        self.study = study_values(after)
+        states, values = transitions.left_open(before, after)
+        for number, row in self.trials.items():
+            if row["state"] in states:
+                self.trials[number] = row | values
 
     def forget(self, paths: Collection[str]) -> None:
         """Drop the checkpoints at these paths."""

@@ -39,7 +39,7 @@ from hpo.store.rows import (
     to_study,
     to_trial,
 )
-from hpo.store.steered import Standing, carried_out, commands, steered
+from hpo.store.steered import Standing, carried_out, commands, num_enqueued, steered
 from hpo.trial import (
     Checkpoint,
     Decision,
@@ -128,8 +128,9 @@ class MemoryStore:
             entry, now = self._entry(name), time.time()
             if lease is not None:
                 self._leased(lease, name)
-            after, event = change(to_study(entry.study), now)
-            entry.study = study_values(after)
+            before = to_study(entry.study)
+            after, event = change(before, now)
+            entry.update(before, after)
             for line in (event, carried_out(command, now)):
                 if line is not None:
                     entry.append(Event, encode(line))
@@ -153,14 +154,19 @@ class MemoryStore:
             if version is not None and version != study.version:
                 raise VersionError(name, version, study.version)
             command = Command(study=name, verb=verb, data=dict(data or {}), who=clean(who), requested_at=now)
+            about = entry.trials.get(command.data.get("trial", -1))
             standing = Standing(
                 is_driven=entry.lease is not None and entry.lease.expires_at > now,
                 has_value=any(row["value"] is not None for row in entry.trials.values()),
                 num_trials=max(entry.trials, default=-1) + 1,
                 waiting=self._commands(name, done=False),
+                num_enqueued=num_enqueued([to_event(name, row) for row in entry.events]),
+                trial=TrialState(about["state"]) if about is not None else None,
             )
             after, lines = steered(study, command, standing)
-            entry.study = study_values(after)
+            entry.update(study, after)
+            if after.state is not study.state and not standing.is_driven:
+                entry.lease = None  # a driver that has slept through its lease must not go on with it
             for line in lines:
                 entry.append(Event, encode(line))
             self._know(request, name)

@@ -101,7 +101,7 @@ class SqlStore(SqlSteering, SqlReader):
             now = self._database.now(connection)
             after, event = change(study, now)
             if after != study:
-                changes.update_study(connection, row["id"], after)
+                changes.update_study(connection, row["id"], study, after)
             lines = [line for line in (event, carried_out(command, now)) if line is not None]
             changes.append(connection, row["id"], row["last_id"], changes.prepare(lines))
         return after

@@ -8,9 +8,11 @@ from typing import Any
 
 from hpo.errors import StudyStateError
 from hpo.spec import RaySchedule
-from hpo.steering import DONE, REQUESTED, Command, Verb, changed, end_state, values_of
+from hpo.steering import DONE, ENDINGS, REQUESTED, Command, Verb, changed, end_state, values_of
 from hpo.store.transitions import moved
-from hpo.trial import Event, Study, StudyState
+from hpo.trial import Event, Study, StudyState, TrialState
+
+ENQUEUED, CREATED = "trial.enqueued", "trial.created"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,10 @@ class Standing:
     """Whether a trial has reported the objective."""
     num_trials: int
     waiting: Sequence[Command]
+    num_enqueued: int = 0
+    """Configurations that the driver has taken and not begun yet; counted for ENQUEUE only."""
+    trial: TrialState | None = None
+    """How the trial stands that the command is about, if it is about one that is recorded."""
 
 
 def steered(study: Study, command: Command, standing: Standing) -> tuple[Study, list[Event]]:
@@ -45,8 +51,11 @@ def steered(study: Study, command: Command, standing: Standing) -> tuple[Study, 
             return _resumed(study, command, standing)
         case Verb.CHANGE:
             return _changed(study, command, standing)
-        case _:
-            return study, [command.event()]
+        case Verb.STOP_TRIAL:
+            _check_live(study, command, standing)
+        case Verb.ENQUEUE:
+            _check_enqueued(study, command, standing)
+    return study, [command.event()]
 
 
 def commands(events: Sequence[Event], *, done: bool) -> list[Command]:
@@ -56,6 +65,12 @@ def commands(events: Sequence[Event], *, done: bool) -> list[Command]:
     finished = {event.data.get("command") for event in events if event.kind == DONE}
     asked = [event for event in events if event.kind == REQUESTED and not event.data.get("done")]
     return [Command.of(event) for event in asked if event.id not in finished]
+
+
+def num_enqueued(events: Sequence[Event]) -> int:
+    """How many configurations wait with the driver, by a study's lines (at least those of ENQUEUED, and of CREATED)."""
+    begun = sum(event.kind == CREATED and bool(event.data.get("enqueued")) for event in events)
+    return sum(event.kind == ENQUEUED for event in events) - begun
 
 
 def carried_out(command: Command | None, now: float) -> Event | None:
@@ -87,13 +102,16 @@ def _check_foreign(study: Study, command: Command) -> None:
 def _ended(study: Study, command: Command, standing: Standing) -> tuple[Study, list[Event]]:
     if command.verb is Verb.PAUSE and study.state is StudyState.PAUSED:
         return study, []
-    if any(each.verb is command.verb for each in standing.waiting):
-        return study, []
-    if standing.is_driven:
-        return study, [command.event()]
+    # The driver of a paused study is about to leave, and does nothing more.
+    if standing.is_driven and study.state is not StudyState.PAUSED:
+        waits = any(each.verb is command.verb for each in standing.waiting)
+        return study, [] if waits else [command.event()]
     past = {Verb.PAUSE: "paused", Verb.STOP: "stopped", Verb.CANCEL: "cancelled"}[command.verb]
     state = end_state(command.verb, has_value=standing.has_value)
-    return _at_once(study, command, state, f"{past} by {command.who}")
+    after, lines = _at_once(study, command, state, f"{past} by {command.who}")
+    # Those that a dead driver has left undone: a pause would keep the study from being resumed.
+    left = [carried_out(each, command.requested_at) for each in standing.waiting if each.verb in ENDINGS]
+    return after, [*lines, *(line for line in left if line is not None)]
 
 
 def _resumed(study: Study, command: Command, standing: Standing) -> tuple[Study, list[Event]]:
@@ -116,7 +134,8 @@ def _at_once(study: Study, command: Command, state: StudyState, message: str) ->
 def _changed(study: Study, command: Command, standing: Standing) -> tuple[Study, list[Event]]:
     changes: Mapping[str, Any] = command.data["changes"]
     spec = changed(study.spec, changes)
-    _check_room(study, spec.budget.trials, standing.num_trials)
+    if "budget.trials" in changes:
+        _check_room(study, spec.budget.trials, standing.num_trials)
     if spec == study.spec:
         return study, []
     after = replace(study, spec=spec, version=study.version + 1)
@@ -129,4 +148,23 @@ def _check_room(study: Study, trials: int, begun: int) -> None:
         raise StudyStateError(
             f"budget.trials is {trials}, but study {study.name!r} has begun {begun} trials, which can't be undone; "
             f"give at least {begun}, or stop the study"
+        )
+
+
+def _check_live(study: Study, command: Command, standing: Standing) -> None:
+    if standing.trial is not None and standing.trial.is_final:
+        raise StudyStateError(
+            f"trial {command.data['trial']} of study {study.name!r} has ended ({standing.trial}); "
+            "only a live one can be stopped"
+        )
+
+
+def _check_enqueued(study: Study, command: Command, standing: Standing) -> None:
+    """Raises StudyStateError where the budget has no room for so many more trials."""
+    asked = sum(len(each.data["params"]) for each in standing.waiting if each.verb is Verb.ENQUEUE)
+    taken, count = standing.num_trials + standing.num_enqueued + asked, len(command.data["params"])
+    if taken + count > study.spec.budget.trials:
+        raise StudyStateError(
+            f"{taken} trials have begun or wait, and {count} more are over budget.trials, which is "
+            f"{study.spec.budget.trials}; raise it first (PATCH /v1/studies/{study.name}, `hpo change`)"
         )

@@ -6,10 +6,11 @@ Both stores call them under the study's lock, so that they can't differ.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hpo.spec import StudySpec
 from hpo.store.rows import clean
-from hpo.trial import Event, Study, StudyState
+from hpo.trial import Event, Study, StudyState, TrialState
 
 
 def created(spec: StudySpec, package: str | None, queued: bool, now: float) -> tuple[Study, Event]:
@@ -59,3 +60,17 @@ def attempted(study: Study, job_prefix: str, now: float) -> tuple[Study, Event |
     )
     data = {"attempt": attempt, "job": after.job}
     return after, Event(study=study.name, kind="job.submitted", data=data, recorded_at=now)
+
+
+def left_open(before: Study, after: Study) -> tuple[tuple[TrialState, ...], dict[str, Any]]:
+    """The states in which a driver that is gone may have left trials of a study that pauses or ends, and the columns
+    that they get: they pause or stop with it. A driver that is there has written so itself."""
+    if after.state is before.state:
+        return (), {}
+    if after.state is StudyState.PAUSED:
+        return (TrialState.PENDING, TrialState.RUNNING), {"state": TrialState.PAUSED.value}
+    if after.state.is_final:
+        message = after.message or f"the study is {after.state}"
+        ended = {"state": TrialState.STOPPED.value, "message": message, "ended_at": after.ended_at}
+        return (TrialState.PENDING, TrialState.RUNNING, TrialState.PAUSED), ended
+    return (), {}

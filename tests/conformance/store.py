@@ -6,7 +6,10 @@ import pytest
 from conformance.store_census import CensusConformance
 from conformance.store_events import EventConformance
 from conformance.store_history import HistoryConformance
+from conformance.store_requests import RequestConformance
 from conformance.store_rows import RowConformance
+from conformance.store_steering import SteeringConformance
+from conformance.store_steering_changes import SteeringChangesConformance
 from conformance.store_studies import StudyConformance
 from conformance.store_values import spec
 
@@ -14,7 +17,10 @@ from hpo.protocols import Store
 from hpo.trial import Lease
 
 
-class StoreConformance(StudyConformance, RowConformance, HistoryConformance, EventConformance, CensusConformance):
+class StoreConformance(
+    StudyConformance, RowConformance, HistoryConformance, EventConformance, CensusConformance, SteeringConformance,
+    SteeringChangesConformance, RequestConformance,
+):  # fmt: skip
     """Subclasses give `store`, and `peer`: another store on the same database, as in another process."""
 
     @pytest.fixture

@@ -27,7 +27,8 @@ from hpo.store import migrations, open_store
 from hpo.trial import Action, Row, StudyState, TrialState
 
 TABLES = {
-    "studies", "leases", "trials", "measurements", "decisions", "checkpoints", "inheritances", "events", "requests", "roles",
+    "studies", "leases", "trials", "measurements", "decisions", "checkpoints", "inheritances", "events",
+    "requests", "roles",
 }  # fmt: skip
 
 

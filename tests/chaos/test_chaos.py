@@ -1,0 +1,30 @@
+"""A short selection of the kill matrix; `make chaos` runs all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from chaos.matrix import Case, run
+from chaos.scene import Scene
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    with Scene() as scene:
+        yield scene
+
+
+@pytest.mark.parametrize(
+    ("victim", "moment"),
+    [
+        ("node", "checkpoint"),
+        ("postgres", "report"),
+        pytest.param("api", "exploit", marks=pytest.mark.long),
+        pytest.param("trial actor", "finish", marks=pytest.mark.long),
+    ],
+)
+def test_whoever_is_killed_the_study_ends_with_nothing_lost_or_twice(scene: Scene, victim: str, moment: str) -> None:
+    assert run(scene, Case(victim, moment, 0)).faults == []
