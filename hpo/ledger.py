@@ -12,6 +12,7 @@ Trials that have ended leave its memory.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,9 @@ from hpo.trial import (
     Trial,
     TrialState,
 )
+
+RETRIED = (FailureCause.ERROR, FailureCause.OUT_OF_MEMORY)
+"""Causes that may be gone the next time. Lost workers are counted by the engine (`retry.lost_workers`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,8 @@ class Ledger:
         self.spec = spec
         self.searcher, self.scheduler = searcher, scheduler
         self.write, self.clock = write, clock
-        self.checkpoints = Checkpoints(drop_checkpoint)
+        gigabytes = spec.budget.disk_gigabytes
+        self.checkpoints = Checkpoints(drop_checkpoint, math.inf if gigabytes is None else gigabytes * 1e9)
         self.trials: dict[int, LiveTrial] = {}
         """Those that have not ended."""
         self.next_number = 0
@@ -193,9 +198,14 @@ class Ledger:
         self.progress.fail_for_want_of_metric(number, message)
 
     def failed(self, number: int, cause: FailureCause, message: str) -> None:
-        """The trainable has raised, or its workers are gone for good."""
+        """The trainable has raised, or its workers are gone for good: the trial goes on if it may (`retry.errors`), and
+        has failed otherwise."""
         live = self.trials.get(number)
-        if live is not None and not live.is_paused:
+        if live is None or live.is_paused:
+            return
+        if cause in RETRIED and live.errors < self.spec.retry.errors:
+            self._retry(live, cause, message)
+        else:
             self._end(live, TrialState.FAILED, [], cause=cause, message=message)
 
     def stop(self, number: int, reason: str | None = None, *rows: Row) -> None:
@@ -208,17 +218,24 @@ class Ledger:
     def requeue(self) -> list[int]:
         """A new driver has taken over: what was being trained goes on from its last checkpoint, before all else."""
         lost = [number for number, live in self.trials.items() if not live.is_paused]
-        self._requeued.extend(lost)
+        self._requeued = deque(lost)
         self._at_work.clear()
         return lost
 
+    def _retry(self, live: LiveTrial, cause: FailureCause, message: str) -> None:
+        live.errors += 1
+        self._requeue(live, "trial.retried", cause=cause.value, message=message, count=live.errors)
+
     def preempt(self, number: int) -> None:
         """A trial gives its worker group away, and goes on from its last checkpoint before all else."""
+        self._requeue(self.trials[number], "trial.requeued")
+
+    def _requeue(self, live: LiveTrial, kind: str, **data: object) -> None:
+        number = live.trial.number
         self._requeued.append(number)
         self._at_work.discard(number)
-        live = self.trials[number]
         from_step = live.source.step if live.source else 0
-        self.write([self.event("trial.requeued", number, step=live.trial.step, from_step=from_step)])
+        self.write([self.event(kind, number, step=live.trial.step, from_step=from_step, **data)])
 
     @property
     def at_work(self) -> frozenset[int]:
@@ -227,6 +244,7 @@ class Ledger:
 
     def adopt(self) -> None:
         """A new driver has taken over, but what was being trained goes on: its reports will come."""
+        self._requeued.clear()
         self._at_work = {number for number, live in self.trials.items() if not live.is_paused}
 
     # -- what a scheduler chose ---------------------------------------------------------------------------
@@ -328,6 +346,19 @@ class Ledger:
             case Action.CONTINUE:
                 self.write([*rows, live.trial])
 
+    def _badness(self, trial: Trial) -> float:
+        if trial.value is None:
+            return math.inf
+        return trial.value if self.spec.objective.direction == "minimize" else -trial.value
+
+    def _evicted(self) -> list[Row]:
+        """Keep to the disk's budget; a line for each checkpoint that goes."""
+        best = self.progress.incumbent
+        return [
+            self.event("checkpoint.evicted", each.trial, step=each.step, bytes=each.size_bytes)
+            for each in self.checkpoints.evict(best.number if best is not None else None)
+        ]
+
     def _improves(self, trial: Trial, value: float) -> bool:
         return trial.value is None or self.spec.objective.better(value, trial.value)
 
@@ -348,7 +379,7 @@ class Ledger:
         self._at_work.discard(trial.number)
         if trial.number in self._requeued:
             self._requeued.remove(trial.number)
-        self.checkpoints.ended(live)
+        self.checkpoints.ended(live, self._badness(trial))
         self.searcher.complete(trial)
         self.scheduler.complete(trial)
         data = {**(details or {}), "step": trial.step, "best": records.plain(trial.value)}
@@ -358,7 +389,7 @@ class Ledger:
             data["cause"] = cause.value
         if chosen:
             data["chosen"] = True
-        self.write([*rows, trial, self.event(f"trial.{state.value}", trial.number, **data)])
+        self.write([*rows, trial, self.event(f"trial.{state.value}", trial.number, **data), *self._evicted()])
         self.progress.ended(trial)
 
     def event(self, kind: str, trial: int | None, **data: object) -> Event:

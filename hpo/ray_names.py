@@ -108,6 +108,12 @@ def ray_problems(spec: StudySpec) -> Iterator[Problem]:
     for option, value in spec.scheduler.options.items():
         yield from _option_problems(name, known, option, value)
     yield from _time_problems(spec, known, spec.scheduler.options)
+    if spec.retry.errors:
+        yield Problem(
+            "/retry/errors",
+            f"retry.errors is {spec.retry.errors}, but {spec.scheduler.algorithm} takes no trial back that has failed",
+            "leave it out, or choose a scheduler of ours",
+        )
     if known.mutations is not None:
         yield from _population_problems(spec, name, known, spec.scheduler.options.get(known.mutations))
 

@@ -131,6 +131,8 @@ class Replay:
             case "trial.resumed":
                 self._chosen(Resume(number, data["reason"], data.get("donor")))
                 ledger.apply(Resume(number, data["reason"]))
+            case "trial.retried":
+                ledger.failed(number, FailureCause(data["cause"]), data["message"])
             case "trial.stopped" | "trial.completed" | "trial.failed":
                 self._reported(number, None)  # a report that was no answer, and so got no decision
                 if number in ledger.trials:

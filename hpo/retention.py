@@ -6,6 +6,9 @@ weights needs the donor's until it has one of its own. A checkpoint is dropped w
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +27,8 @@ class LiveTrial:
     """Of this generation."""
     origin: Checkpoint | None = None
     """The donor's checkpoint that this generation began with, until it has one of its own."""
+    errors: int = 0
+    """How often it has failed and gone on."""
 
     @property
     def is_paused(self) -> bool:
@@ -50,12 +55,19 @@ class Checkpoints:
     the last checkpoint of those stay on disk.
     """
 
-    def __init__(self, drop: Callable[[Checkpoint], None]) -> None:
+    def __init__(self, drop: Callable[[Checkpoint], None], limit_bytes: float = math.inf) -> None:
+        """`limit_bytes` is what all checkpoints together may have on the disk."""
         self._drop = drop
         self._held: dict[str, _Held] = {}
+        self._limit = limit_bytes
+        self._bytes = 0
+        self._order = itertools.count()
+        self._left: list[tuple[float, int, Checkpoint]] = []
+        """Those of trials that have ended, where there is a limit: a heap, the worst trial's first."""
 
     def saved(self, live: LiveTrial, checkpoint: Checkpoint, *, improved: bool) -> None:
         """A trial has a new checkpoint; `improved` if its value is the trial's best so far."""
+        self._bytes += checkpoint.size_bytes
         former, live.last = live.last, self._hold(checkpoint)
         self._release(former)
         origin, live.origin = live.origin, None
@@ -71,11 +83,36 @@ class Checkpoints:
         for checkpoint in former:
             self._release(checkpoint)
 
-    def ended(self, live: LiveTrial) -> None:
-        """A trial has ended; it keeps its best and its last checkpoint."""
+    def ended(self, live: LiveTrial, badness: float = 0.0) -> None:
+        """A trial has ended; it keeps its best and its last checkpoint, until the disk's budget wants them: those of
+        the highest `badness` go first."""
+        if self._limit < math.inf:
+            for kept in {each.path: each for each in (live.best, live.last) if each}.values():
+                heapq.heappush(self._left, (-badness, next(self._order), kept))
         for own in (live.best, live.last):
             self._release(own, keep=True)
         self._release(live.origin)
+
+    def evict(self, spared: int | None) -> list[Checkpoint]:
+        """Drop checkpoints of trials that have ended, the worst trial's first, until all fit; but not those of the
+        trial `spared`, nor what a trial at work needs."""
+        evicted: list[Checkpoint] = []
+        put_back = []
+        while self._bytes > self._limit and self._left:
+            entry = heapq.heappop(self._left)
+            checkpoint = entry[2]
+            if checkpoint.trial == spared or checkpoint.path in self._held:
+                put_back.append(entry)
+                continue
+            self._gone(checkpoint)
+            evicted.append(checkpoint)
+        for entry in put_back:
+            heapq.heappush(self._left, entry)
+        return evicted
+
+    def _gone(self, checkpoint: Checkpoint) -> None:
+        self._bytes -= checkpoint.size_bytes
+        self._drop(checkpoint)
 
     def damaged(self, live: LiveTrial, checkpoint: Checkpoint) -> None:
         """A checkpoint of a trial's can't be used: it has none in its place."""
@@ -102,4 +139,4 @@ class Checkpoints:
         if held.count == 0:
             del self._held[checkpoint.path]
             if not held.kept:
-                self._drop(held.checkpoint)
+                self._gone(held.checkpoint)

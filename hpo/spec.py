@@ -87,6 +87,10 @@ class Budget(Table):
     steps_per_trial: Annotated[int, Field(ge=1, le=MAX_STEPS_PER_TRIAL)] = 100
     total_steps: Annotated[int, Field(ge=1)] | None = None
     wall_seconds: Annotated[float, Field(gt=0)] | None = None
+    """Since it first ran; the time that it was paused doesn't count."""
+    disk_gigabytes: Annotated[float, Field(gt=0)] | None = None
+    """Of checkpoints, kept at most. Those of the worst trials that have ended go first; the best one's stays, and so do
+    those that a trial at work needs."""
 
     @field_validator("trials")
     @classmethod
@@ -108,9 +112,12 @@ class Resources(Table):
 
 
 class Retry(Table):
-    """How often a trial whose workers were lost goes on from its last checkpoint."""
+    """How often a trial goes on from its last checkpoint before it counts as failed."""
 
     lost_workers: Annotated[int, Field(ge=0, le=100)] = 2
+    """After its workers were lost."""
+    errors: Annotated[int, Field(ge=0, le=100)] = 0
+    """After its trainable raised, or ran out of memory."""
 
 
 Objectives = Annotated[

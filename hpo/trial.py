@@ -188,8 +188,8 @@ class Event:
     Kinds: study.created, study.starting, study.running, study.succeeded, study.failed, study.cancelled,
     study.placed, study.resumed, study.diverged, study.exhausted, study.warm_started, trial.created, trial.started,
     trial.reported, trial.paused, trial.resumed, trial.inherited, trial.requeued, trial.stopped, trial.completed,
-    trial.failed, trial.enqueued, incumbent.changed, job.submitted, study.changed, command.requested, command.done
-    (see `hpo.steering`), checkpoint.damaged.
+    trial.failed, trial.retried, trial.enqueued, incumbent.changed, job.submitted, study.changed, command.requested,
+    command.done (see `hpo.steering`), checkpoint.damaged, checkpoint.evicted.
     """
 
     study: str
