@@ -225,7 +225,8 @@ class Controller:
     def _watch(self, study: Study, jobs: JobsApi) -> None:
         if study.job is None:  # run without the service, by `hpo run`, whose driver claims it at once
             if time.time() - study.created_at > UNCLAIMED_SECONDS and not self._is_driven(study.name):
-                self._fail(study, "its driver, an `hpo run`, has ended in mid-study; run it again")
+                message = "its driver, an `hpo run`, has ended in mid-study; run it again, or resume it here"
+                self._store.set_study_state(study.name, StudyState.PAUSED, message=message)
             return
         status = jobs.status(study.job)
         if status is None and study.state is StudyState.STARTING:

@@ -152,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
         store = open_store(url)
         try:
             ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=True)
-            study = _drive_when_free(store, options.study, storage, options.lease_seconds, options.wait, stop)
+            study = drive_when_free(store, options.study, storage, options.lease_seconds, options.wait, stop)
         finally:
             ray.shutdown()
             store.close()
@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if study.state in (StudyState.SUCCEEDED, StudyState.PAUSED) else 1
 
 
-def _drive_when_free(
+def drive_when_free(
     store: Store, name: str, storage: Path, lease_seconds: float, wait: float, stop: threading.Event
 ) -> Study:
     """`drive`, tried again for `wait` seconds while another driver holds the study."""

@@ -18,9 +18,12 @@ from api.cli.specs import NameOption, SetOption, SpecArg, read
 if TYPE_CHECKING:
     from api.settings import Settings
     from hpo.protocols import Store
+    from hpo.spec import StudySpec
     from hpo.trial import Event
 
 INTERRUPTED = 130
+LEASE_SECONDS, DEAD_SECONDS = 30.0, 35.0
+"""How long the study stays this process's without a sign of life, and how long to wait for one that was killed."""
 
 
 def run(
@@ -37,12 +40,13 @@ def run(
     """Run a study here and now, on the cluster at hand, without the service.
 
     The cluster is RAY_ADDRESS (set inside a Ray job), else the one of `hpo up`, else one that is started for the study
-    and ended with it. Ctrl-C ends the study in order; what it has measured stays.
+    and ended with it. Ctrl-C ends the study in order; what it has measured stays. A study of the same name and the same
+    specification that was left in mid-study, or paused, goes on from what is recorded.
     """
     from api.settings import Settings
     from api.submission import accept
     from cluster.session import connected
-    from hpo.driver import drive
+    from hpo.driver import drive_when_free
     from hpo.store import open_store
     from hpo.trial import StudyState
 
@@ -58,10 +62,10 @@ def run(
         if working_dir is not None:
             sys.path.insert(0, str(working_dir))
         stack.enter_context(connected(environment, working_dir=working_dir, show_logs=logs))
-        store.create_study(checked, queued=False)
+        _create_or_take_up(store, checked)
         stack.enter_context(_interruptible(stop))
         with _shown(store, checked.name, quiet=as_json):
-            study = drive(store, checked.name, settings.storage, interrupted=stop.is_set)
+            study = drive_when_free(store, checked.name, settings.storage, LEASE_SECONDS, DEAD_SECONDS, stop)
         _print_best(store, checked.name, as_json)
     if study.message:
         typer.echo(study.message, err=True)
@@ -69,6 +73,24 @@ def run(
         raise typer.Exit(INTERRUPTED)
     if study.state is not StudyState.SUCCEEDED:
         raise typer.Exit(1)
+
+
+def _create_or_take_up(store: Store, spec: StudySpec) -> None:
+    """Raises StudyExistsError for a study of that name that has ended, is the service's, or is another one."""
+    from hpo.errors import StudyExistsError
+    from hpo.steering import original
+    from hpo.trial import StudyState
+
+    try:
+        store.create_study(spec, queued=False)
+    except StudyExistsError:
+        left = store.study(spec.name)
+        same = original(left.spec, store.commands(spec.name, done=True)) == spec
+        if left.state.is_final or left.job is not None or not same:
+            raise
+        if left.state is StudyState.PAUSED:
+            store.set_study_state(spec.name, StudyState.STARTING)
+        typer.echo(f"study {spec.name} was left in mid-study: it goes on from what is recorded", err=True)
 
 
 @contextlib.contextmanager

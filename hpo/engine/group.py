@@ -19,6 +19,7 @@ from typing import Any
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hpo.engine import worker
@@ -34,6 +35,13 @@ STRAGGLER_SECONDS = 60.0
 """How long the study waits for the other groups once the first is ready."""
 START_TIMEOUT_SECONDS = 600.0
 LEAVE_SECONDS = 30.0
+
+
+class _Trainer(TorchTrainer):
+    """Without the actor that serves Ray's data sets, which nobody asks: a process a group, seconds of a CPU."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        return [each for each in super()._create_default_callbacks() if not isinstance(each, DatasetsCallback)]
 
 
 class WorkerGroups:
@@ -127,7 +135,7 @@ class WorkerGroups:
         per_worker = {"CPU": resources.cpus_per_worker}
         if resources.gpus_per_worker:
             per_worker["GPU"] = resources.gpus_per_worker
-        trainer = TorchTrainer(
+        trainer = _Trainer(
             worker.serve,
             train_loop_config={
                 "conductor": self.conductor,

@@ -217,7 +217,7 @@ def test_a_study_that_has_ended_keeps_its_end(
     assert memory.study("mine").state is StudyState.SUCCEEDED
 
 
-def test_a_study_of_hpo_run_is_left_to_its_driver_and_fails_when_that_is_gone(
+def test_a_study_of_hpo_run_is_left_to_its_driver_and_paused_when_that_is_gone(
     controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory.create_study(specfile.parse({**spec, "name": "mine"}), queued=False)
@@ -229,7 +229,7 @@ def test_a_study_of_hpo_run_is_left_to_its_driver_and_fails_when_that_is_gone(
     assert memory.study("mine").state is StudyState.RUNNING
     memory.release(lease)
     controller.round()
-    assert memory.study("mine").state is StudyState.FAILED
+    assert memory.study("mine").state is StudyState.PAUSED
     assert "run it again" in (memory.study("mine").message or "")
     assert jobs.jobs == {}
 

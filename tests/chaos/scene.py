@@ -106,6 +106,8 @@ class Scene:
                 pids = [self.postgres.get_pid()]
             case "node":
                 return self.kill_node()
+            case "cluster":
+                return self.kill_cluster()
             case "driver":
                 pids = [each.pid for each in self.drivers(study)]
             case _:
@@ -129,6 +131,18 @@ class Scene:
         self.node = None
         return True
 
+    def kill_cluster(self) -> bool:
+        """All of Ray at once: the head, the second node, and every worker and driver."""
+        self.kill_node()
+        head = local.look(self.home)
+        if head is None:
+            return False
+        victims = [each for each in self._processes() if os.getsid(each.pid) == head.pid]
+        for each in victims:
+            each.kill()
+        psutil.wait_procs(victims, timeout=10)
+        return True
+
     def replace(self, victim: str) -> None:
         """Start anew what doesn't come back by itself; it can run when this returns."""
         if victim == "api":
@@ -138,6 +152,9 @@ class Scene:
                 time.sleep(0.05)
             self.postgres.ensure_postgres_running()
         elif victim == "node":
+            self.start_node()
+        elif victim == "cluster":
+            self.start_api(cpus=NODE_CPUS)
             self.start_node()
 
     # -- what is left -------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ def scene() -> Iterator[Scene]:
         ("postgres", "report"),
         pytest.param("api", "exploit", marks=pytest.mark.long),
         pytest.param("trial actor", "finish", marks=pytest.mark.long),
+        pytest.param("cluster", "report", marks=pytest.mark.long),
     ],
 )
 def test_whoever_is_killed_the_study_ends_with_nothing_lost_or_twice(scene: Scene, victim: str, moment: str) -> None:

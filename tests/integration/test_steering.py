@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from integration.conftest import TRAINABLES, Shell
+from integration.conftest import BIN, TRAINABLES, Shell
 
 from api.client import Client
 from hpo.errors import ServiceError
@@ -135,3 +137,35 @@ def test_a_study_is_stopped_with_its_result_or_cancelled_in_mid_step(client: Cli
         until(lambda: client.study(name).state is end, WITHIN_SECONDS, end)  # noqa: B023
         with pytest.raises(ServiceError, match="has ended"):
             client.pause(name)
+
+
+@pytest.mark.long
+def test_hpo_run_takes_up_a_study_whose_process_was_killed(shell: Shell, client: Client, tmp_path: Path) -> None:
+    """The lease of the one that was killed runs out first."""
+    spec = tmp_path / "spec.json"
+    data = {
+        "name": "taken-up",
+        "trainable": "probe:curve",
+        "parameters": {"x": {"type": "float", "low": 0, "high": 1}},
+        "objective": {"metric": "loss", "direction": "minimize"},
+        "budget": {"trials": 4, "steps_per_trial": 6},
+        "fixed": {"seconds": 0.5},
+        "concurrency": 1,
+    }
+    spec.write_text(json.dumps(data), encoding="utf-8")
+    command = ["run", str(spec), "--working-dir", str(TRAINABLES)]
+    with (tmp_path / "log").open("wb") as log:
+        first = subprocess.Popen([str(BIN / "hpo"), *command], env=shell.environment, stdout=log, stderr=log)
+        until(lambda: names(client, "taken-up") and client.study("taken-up").counts.steps >= 8, 120, "eight steps")
+        first.kill()
+        first.wait()
+    done = shell("hpo", *command)
+    assert "goes on from what is recorded" in done.stderr
+    study = client.study("taken-up")
+    assert (study.state, study.counts.steps) == (StudyState.SUCCEEDED, 24)
+    refused = shell("hpo", *command, code=2)
+    assert "exists already" in refused.stderr
+
+
+def names(client: Client, name: str) -> bool:
+    return name in [study.name for study in client.studies().items]

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from ray import tune
 from ray.train._internal.storage import StorageContext
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as TuneTrial
 
 from hpo.engine.adapters import _drop_ended
+from hpo.engine.group import _Trainer
 
 
 def trial(storage: StorageContext, status: str) -> TuneTrial:
@@ -47,3 +49,13 @@ def test_tune_forgets_the_trials_that_have_ended(tmp_path: Path, monkeypatch: py
 def test_a_controller_without_ended_trials_is_left_alone() -> None:
     nothing = types.SimpleNamespace(get_trials=list)
     _drop_ended(nothing)
+
+
+def test_a_group_starts_no_actor_for_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of Ray Train's callbacks only that one is left out; both names are private."""
+    kept = [types.SimpleNamespace(), types.SimpleNamespace()]
+    made = [kept[0], object.__new__(DatasetsCallback), kept[1]]
+    monkeypatch.setattr(
+        "ray.train.v2.api.data_parallel_trainer.DataParallelTrainer._create_default_callbacks", lambda self: made
+    )
+    assert object.__new__(_Trainer)._create_default_callbacks() == kept
