@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.bodies import ForkRequest, RetryRequest, StudyChange, TrialsEnqueue
 from api.schemas import ProblemAnswer, StudyCreate
 
 
@@ -19,7 +20,7 @@ def describe(app: FastAPI) -> None:
                 title=app.title, version=app.version, summary=app.summary, routes=app.routes, tags=app.openapi_tags
             )
             schemas = document["components"]["schemas"]
-            for model in (StudyCreate, ProblemAnswer):
+            for model in (StudyCreate, StudyChange, ForkRequest, TrialsEnqueue, RetryRequest, ProblemAnswer):
                 schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
                 for name, definition in schema.pop("$defs", {}).items():
                     schemas.setdefault(name, definition)

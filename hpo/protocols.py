@@ -165,7 +165,7 @@ class Store(Protocol):
         started_at at the first running and ended_at at a final state; `job` and `message` replace the old ones where
         given. A final state stays: then nothing changes, and the study is returned as it is. The same state again
         changes at most message and job, without an event. With a lease, raises LeaseLostError if it is not the
-        current one.
+        current one. Trials that a driver has left open pause or stop with their study.
         """
 
     def new_attempt(self, name: str, *, job_prefix: str) -> Study:

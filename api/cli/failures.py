@@ -26,7 +26,7 @@ _BAD_INPUT = (
     InvalidSpecError, SpecFileError, StudyExistsError, StudyNotFoundError, TrialNotFoundError, InvalidPageError,
     TrainableNotFoundError,
 )  # fmt: skip
-_BAD_REQUEST = frozenset({400, 404, 409, 413, 415, 422})
+_BAD_REQUEST = frozenset({400, 404, 409, 412, 413, 415, 422})
 
 
 def exit_code(error: HpoError) -> int:

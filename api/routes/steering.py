@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response, status
+from pydantic import BaseModel, ValidationError
 
 from api import packages
 from api.bodies import ForkRequest, RetryRequest, StudyChange, TrialsEnqueue
@@ -16,7 +17,7 @@ from api.routes.common import SettingsParam, StoreParam, StudyName, TrialNumber,
 from api.schemas import StudyAnswer
 from api.submission import accept
 from hpo.constraints import as_float, check_initial
-from hpo.errors import InvalidSpecError, Problem, StudyStateError
+from hpo.errors import InvalidSpecError, Problem, StudyExistsError, StudyStateError
 from hpo.protocols import MAX_PAGE_SIZE, Store
 from hpo.space import Space
 from hpo.specfile import to_data
@@ -27,7 +28,14 @@ from hpo.trial import Study, Trial, TrialState
 router = APIRouter(prefix="/v1/studies/{study}", tags=["steering"])
 
 _TAKEN = {"status_code": status.HTTP_202_ACCEPTED, "responses": problems(401, 404, 409, 422, 503)}
+_READ = {**_TAKEN, "responses": problems(400, 401, 404, 409, 415, 422, 503)}
 Body = Annotated[Any, Depends(json_body)]
+
+
+def _body(model: type[BaseModel]) -> dict[str, Any]:
+    """What the route reads by itself, for OpenAPI (`api.openapi`)."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def _verb(path: str, verb: Verb, summary: str, text: str) -> None:
@@ -52,7 +60,8 @@ _verb(
 _verb("cancel", Verb.CANCEL, "Cancel a study", "Its trials stop. All that is recorded stays.")
 
 
-@router.patch("", responses=problems(400, 401, 404, 409, 412, 415, 422, 428, 503), summary="Change a study")
+@router.patch("", responses=problems(400, 401, 404, 409, 412, 415, 422, 428, 503), summary="Change a study",
+              openapi_extra=_body(StudyChange))  # fmt: skip
 def change_study(
     study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, version: VersionParam
 ) -> StudyAnswer:
@@ -66,7 +75,7 @@ def change_study(
 
 
 @router.post(":fork", status_code=status.HTTP_201_CREATED, responses=problems(400, 401, 404, 409, 415, 422, 503),
-             summary="Start another study from this one")  # fmt: skip
+             summary="Start another study from this one", openapi_extra=_body(ForkRequest))  # fmt: skip
 def fork_study(
     study: StudyName, body: Body, response: Response, store: StoreParam, settings: SettingsParam, key: KeyParam
 ) -> StudyAnswer:
@@ -74,6 +83,8 @@ def fork_study(
     from. The old one stays as it is."""
     asked = _checked(ForkRequest, body)
     parent = store.study(study)
+    if asked["name"] == study:  # it would be said to learn from itself
+        raise StudyExistsError(study)
     patch: dict[str, Any] = {**asked.get("spec", {}), "name": asked["name"]}
     if asked.get("warm_start", True):
         patch.setdefault("warm_start", [*parent.spec.warm_start, study])
@@ -84,7 +95,7 @@ def fork_study(
     return _tagged(forked, response)
 
 
-@router.post("/trials", summary="Try configurations next", **_TAKEN)  # type: ignore[arg-type]
+@router.post("/trials", summary="Try configurations next", openapi_extra=_body(TrialsEnqueue), **_READ)  # type: ignore[arg-type]
 def enqueue_trials(
     study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, key: KeyParam
 ) -> StudyAnswer:
@@ -96,7 +107,7 @@ def enqueue_trials(
         {name: as_float(space.parameters.get(name), value) for name, value in each.items()} for each in given
     ]
     faults = [
-        Problem("/params" + "".join(f"/{part}" for part in breach.path), breach.detail, breach.hint)
+        Problem("/params" + "".join(map(_step, breach.path)), breach.detail, breach.hint)
         for breach in check_initial(space, configurations, len(configurations))
     ]
     if faults:
@@ -124,7 +135,7 @@ def retry_trial(
     return _retried(store, study, [trial], who, key, response)
 
 
-@router.post("/trials:retry", summary="Try failed trials again", **_TAKEN)  # type: ignore[arg-type]
+@router.post("/trials:retry", summary="Try failed trials again", openapi_extra=_body(RetryRequest), **_READ)  # type: ignore[arg-type]
 def retry_trials(
     study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, key: KeyParam
 ) -> StudyAnswer:
@@ -167,32 +178,33 @@ def _tagged(study: Study, response: Response) -> StudyAnswer:
     return study_answer(study)
 
 
-def _checked(model: type[ForkRequest | RetryRequest | StudyChange | TrialsEnqueue], body: Any) -> dict[str, Any]:
+def _checked(model: type[ForkRequest | RetryRequest | TrialsEnqueue], body: Any) -> dict[str, Any]:
     """The body as the model has it, what wasn't sent left out. Raises ApiError with a pointer to each fault."""
-    from pydantic import ValidationError
-
     try:
         return model.model_validate(body).model_dump(exclude_unset=True)
     except ValidationError as error:
         faults = [
             Problem(pointer, f"{repr(each['input'])[:80]}: {each['msg'][0].lower()}{each['msg'][1:]}", "correct it")
-            for pointer, each in {_pointer(body, each["loc"]): each for each in error.errors(include_url=False)}.items()
+            for pointer, each in {_pointer(body, each): each for each in error.errors(include_url=False)}.items()
         ]
         raise ApiError(422, "invalid-request", "\n".join(map(str, faults)), problems=faults) from None
 
 
-def _pointer(body: Any, path: Sequence[str | int]) -> str:
+def _pointer(body: Any, fault: Mapping[str, Any]) -> str:
     """Where a fault is: its path, without the types of a union that pydantic has tried and adds."""
     pointer = ""
-    for depth, part in enumerate(path):
-        if not isinstance(body, Mapping | list) and depth:
-            break
-        pointer += "/" + str(part).replace("~", "~0").replace("/", "~1")
+    for part in fault["loc"]:
         try:
             body = body[part]
         except (KeyError, IndexError, TypeError):
-            break  # it is missing
+            return pointer + (_step(part) if fault["type"] == "missing" else "")
+        pointer += _step(part)
     return pointer
+
+
+def _step(part: str | int) -> str:
+    """One step of a JSON pointer (RFC 6901, section 3)."""
+    return "/" + str(part).replace("~", "~0").replace("/", "~1")
 
 
 def _flat(body: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from hpo.engine.lease import TrialLease
 from hpo.engine.placement import groups_that_fit
 from hpo.engine.recorder import Recorder
 from hpo.engine.resume import begin_spec, pause, resume
-from hpo.errors import ClusterLostError, HpoError
+from hpo.errors import ClusterLostError, HpoError, PlacementError
 from hpo.ledger import Ledger
 from hpo.orders import Ending
 from hpo.protocols import Store
@@ -180,7 +180,10 @@ def _tune(
         workers.conductor.cancel_leg.remote(trial, leg)
 
     def resize() -> None:
-        groups = plan_groups(ledger.spec)
+        try:
+            groups = plan_groups(ledger.spec)
+        except PlacementError:  # a node is away just now: what is there stays
+            return
         if groups != workers.size:
             workers.resize(groups)
             schedule.preempt(groups)

@@ -21,7 +21,7 @@ from api.settings import Settings
 from hpo import specfile
 from hpo.protocols import Store
 from hpo.store import open_store
-from hpo.trial import Action, Checkpoint, Decision, Event, Measurement, StudyState, Trial, TrialState
+from hpo.trial import Action, Checkpoint, Decision, Event, Lease, Measurement, StudyState, Trial, TrialState
 
 SPEC: dict[str, Any] = {
     "name": "mine",
@@ -151,3 +151,21 @@ def fill(store: Store) -> Callable[..., None]:
         store.release(lease)
 
     return write
+
+
+@pytest.fixture
+def lease(store: Store, spec: dict[str, Any]) -> Lease:
+    """Of the study `mine`, which a driver holds: its trial 0 has completed, 1 runs, 2 and 3 have failed. The budget has
+    room for 4 more."""
+    store.create_study(specfile.parse(spec))
+    lease = store.claim("mine", holder="test", lease_seconds=60)
+    store.set_study_state("mine", StudyState.RUNNING, lease=lease)
+    ends: list[dict[str, Any]] = [
+        {"state": TrialState.COMPLETED, "value": 1.0}, {"state": TrialState.RUNNING},
+        {"state": TrialState.FAILED, "cause": "error"}, {"state": TrialState.FAILED, "cause": "out_of_memory"},
+    ]  # fmt: skip
+    store.write(lease, [
+        Trial(study="mine", number=number, params={"lr": 0.01, "units": number + 1}, created_at=1.0, **end)
+        for number, end in enumerate(ends)
+    ])  # fmt: skip
+    return lease

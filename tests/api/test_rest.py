@@ -44,7 +44,7 @@ def test_validation_creates_nothing_and_fills_in_defaults(
 ) -> None:
     response = http.post("/v1/studies:validate", json={"spec": spec})
     assert response.status_code == 200
-    assert response.json()["spec"]["retry"] == {"lost_workers": 2}
+    assert response.json()["spec"]["retry"] == {"lost_workers": 2, "errors": 0}
     assert list(store.studies().items) == []
 
 
