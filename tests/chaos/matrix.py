@@ -147,7 +147,7 @@ def leftovers(scene: Scene, study: str) -> list[str]:
     """Processes and placement groups that nobody needs; they may take a while to go."""
 
     def left() -> list[str]:
-        names = ("ray::ResourceTrainable", "ray::RayTrainWorker", "ray::Conductor")
+        names = ("ray::ResourceTrainable", "ray::TrialLease", "ray::RayTrainWorker", "ray::Conductor")
         found = [f"driver {each.pid}" for each in scene.drivers(study)]
         found += [f"{name} {each.pid}" for name in names for each in scene.actors(name)]
         return found + [f"placement group {each}" for each in scene.placement_groups()]

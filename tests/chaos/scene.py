@@ -111,12 +111,20 @@ class Scene:
             case "driver":
                 pids = [each.pid for each in self.drivers(study)]
             case _:
-                name = {"trial actor": "ray::ResourceTrainable", "worker": "ray::RayTrainWorker"}[victim]
-                pids = [each.pid for each in self.actors(name)]
+                pids = self._await_actors(victim)
         if not pids:
             return False
         os.kill(rng.choice(sorted(pids)), signal.SIGKILL)
         return True
+
+    def _await_actors(self, victim: str) -> list[int]:
+        """Those of a kind; an actor has no name for a moment, between two calls."""
+        titles = {"trial actor": ("ray::ResourceTrainable", "ray::TrialLease"), "worker": ("ray::RayTrainWorker",)}
+        deadline = time.monotonic() + 2.0
+        while True:
+            pids = [each.pid for title in titles[victim] for each in self.actors(title)]
+            if pids or time.monotonic() > deadline:
+                return pids
 
     def kill_node(self) -> bool:
         """All processes of the second node, as when a machine loses its power."""
