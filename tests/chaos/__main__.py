@@ -47,14 +47,14 @@ def main() -> int:
                 said = "; ".join(outcome.faults) or f"all holds, recovery {outcome.recovery_seconds:.1f} s"
                 print(f"{count}/{len(missing)} {time.monotonic() - began:.0f} s: {case.study}: {said}", file=sys.stderr)
     outcomes = [done[case] for case in cases]
-    text = report(outcomes)
+    text = report(outcomes, options.runs)
     print(text)
     if options.save:
         (RESULTS / "chaos.md").write_text(text, encoding="utf-8")
     return 1 if any(outcome.faults for outcome in outcomes) else 0
 
 
-def report(outcomes: list[Outcome]) -> str:
+def report(outcomes: list[Outcome], runs: int) -> str:
     rows = []
     for victim in dict.fromkeys(outcome.case.victim for outcome in outcomes):
         for moment in dict.fromkeys(outcome.case.moment for outcome in outcomes):
@@ -78,7 +78,7 @@ recorded once and none is missing, the budget is exact, a replay came out as rec
 or checkpoint is left that nobody needs. *Recovery* is from when the replacement could run to the next step recorded
 (at most {RECOVERY_SECONDS:g} s)."""
     figures = {"runs": len(outcomes), "all_hold": good, "max_recovery_s": max(e.recovery_seconds for e in outcomes)}
-    parts = ["# chaos", table.provenance("`make chaos`"), about, table.markdown(rows), f"`{json.dumps(figures)}`"]
+    parts = ["# chaos", table.provenance(f"`make chaos`, runs a cell: {runs}"), about, table.markdown(rows), f"`{json.dumps(figures)}`"]
     return "\n\n".join(parts) + "\n"
 
 
