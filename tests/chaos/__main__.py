@@ -78,7 +78,8 @@ recorded once and none is missing, the budget is exact, a replay came out as rec
 or checkpoint is left that nobody needs. *Recovery* is from when the replacement could run to the next step recorded
 (at most {RECOVERY_SECONDS:g} s)."""
     figures = {"runs": len(outcomes), "all_hold": good, "max_recovery_s": max(e.recovery_seconds for e in outcomes)}
-    parts = ["# chaos", table.provenance(f"`make chaos`, runs a cell: {runs}"), about, table.markdown(rows), f"`{json.dumps(figures)}`"]
+    said = table.provenance(f"`make chaos`, runs a cell: {runs}")
+    parts = ["# chaos", said, about, table.markdown(rows), f"`{json.dumps(figures)}`"]
     return "\n\n".join(parts) + "\n"
 
 
