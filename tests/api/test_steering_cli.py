@@ -75,7 +75,7 @@ def test_a_study_is_changed(run: Run, store: Store, lease: Lease) -> None:
     assert (found.budget.trials, found.budget.wall_seconds, found.concurrency) == (64, 60, None)
     assert answer["spec"]["budget"]["trials"] == 64
     assert "is at version 4, but the change is for version 3" in said(
-        run("change", "mine", "priority=1", "--version", "3"), 1
+        run("change", "mine", "priority=1", "--version", "3"), 2
     )
     said(run("change", "mine", "priority=1", "--version", "4"))
     assert said(run("change", "mine", "seed=3"), 2).startswith("error: seed: seed can't change while a study runs")
