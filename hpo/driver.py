@@ -1,7 +1,8 @@
 """`python -m hpo.driver STUDY`: claim a study, run it on the cluster at hand, release it.
 
 It is what a Ray job of the service runs. It reads HPO_DATABASE_URL and HPO_STORAGE from its environment (the address
-of a database may hold a password, so it is no argument), and HPO_LOG_FORMAT (`hpo.logs`). A study that another driver
+of a database may hold a password, so it is no argument), the keys of a storage on S3 (AWS_*: `hpo.engine.s3`), and
+HPO_LOG_FORMAT (`hpo.logs`). A study that another driver
 has left in mid-study goes on from what is recorded. Exit codes: 0 the study succeeded or is paused, 1 it failed, 2 it
 can not be run, 3 another driver holds it, 4 the cluster has lost what it needs (another driver can go on), 130
 interrupted.
@@ -18,9 +19,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from hpo import logs
+from hpo.engine.files import Address, StorageError, address
 from hpo.errors import ClusterLostError, HpoError, LeaseHeldError, LeaseLostError
 from hpo.protocols import Store
 from hpo.steering import ENDINGS, Command, end_state
@@ -35,7 +36,7 @@ LEASE_SECONDS = 30.0
 def drive(
     store: Store,
     name: str,
-    storage: Path,
+    storage: Address,
     *,
     lease_seconds: float = LEASE_SECONDS,
     interrupted: Callable[[], bool] = lambda: False,
@@ -76,18 +77,21 @@ def _end_as_asked(store: Store, lease: Lease, study: Study) -> Study:
     return study
 
 
-def _sweep(store: Store, study: Study, storage: Path) -> None:
+def _sweep(store: Store, study: Study, storage: Address) -> None:
     """Remove the checkpoints that were written, but not recorded: their workers were ended in mid-report."""
     from hpo.engine.resume import sweep
 
-    sweep(storage / study.name, {checkpoint.path for checkpoint in store.checkpoints(study.name)})
+    try:
+        sweep(storage / study.name, {checkpoint.path for checkpoint in store.checkpoints(study.name)})
+    except StorageError as error:
+        log.warning("study %s: checkpoints that no row names stay in %s: %s", study.name, storage, error)
 
 
 def _run(
     store: Store,
     lease: Lease,
     study: Study,
-    storage: Path,
+    storage: Address,
     lease_seconds: float,
     interrupted: Callable[[], bool],
 ) -> tuple[StudyState, str | None, Command | None]:
@@ -100,6 +104,9 @@ def _run(
         )
     except (LeaseLostError, ClusterLostError):
         raise
+    except StorageError as error:  # as when a checkpoint can't be written: nothing is lost, so it waits
+        why = f"the checkpoints in {storage / study.name} can't be looked at: {error}; mend that, then resume the study"
+        return StudyState.PAUSED, why, None
     except HpoError as error:
         return StudyState.FAILED, str(error), None
     except Exception as error:
@@ -142,9 +149,12 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the study ends in order, through `interrupted`
     try:
-        url, storage = os.environ["HPO_DATABASE_URL"], Path(os.environ["HPO_STORAGE"])
+        url, storage = os.environ["HPO_DATABASE_URL"], address(os.environ["HPO_STORAGE"])
     except KeyError as error:
         print(f"error: {error.args[0]} is not set; the driver needs HPO_DATABASE_URL and HPO_STORAGE", file=sys.stderr)
+        return 2
+    except StorageError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     import ray
 
@@ -172,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def drive_when_free(
-    store: Store, name: str, storage: Path, lease_seconds: float, wait: float, stop: threading.Event
+    store: Store, name: str, storage: Address, lease_seconds: float, wait: float, stop: threading.Event
 ) -> Study:
     """`drive`, tried again for `wait` seconds while another driver holds the study."""
     give_up = time.monotonic() + wait

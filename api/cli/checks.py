@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 
+from api import storage
 from api.client import Client
 from api.doctor import checkpoints, database, studies
 from api.doctor.check import Check
@@ -18,6 +19,7 @@ from api.schemas import ReadyAnswer
 from api.settings import Settings
 from cluster import local
 from cluster.jobs import Jobs
+from hpo.engine.files import S3Address
 from hpo.errors import HpoError, StoreError
 
 MIN_FREE_BYTES = 2_000_000_000
@@ -56,6 +58,11 @@ def _torch(settings: Settings) -> Iterator[Check]:
 
 def _folders(settings: Settings) -> Iterator[Check]:
     for what, folder in (("home", settings.home), ("storage", settings.storage)):
+        if isinstance(folder, S3Address):
+            health = storage.look(folder)
+            remedy = "" if health.ok else "see to the storage, or correct HPO_STORAGE and the AWS_* variables"
+            yield Check(what, health.ok, f"{folder}: {health.detail}", remedy)
+            continue
         parent = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(parent).free
         enough = free >= MIN_FREE_BYTES
@@ -110,7 +117,7 @@ def _readiness(settings: Settings) -> ReadyAnswer | None:
 
 REMEDIES = {
     "store": "see the line `database`; the service finds it again by itself",
-    "storage": "free some space at HPO_STORAGE, or let the service's user write there",
+    "storage": "free some space at HPO_STORAGE, or let the service's user write there; on S3 see to server and bucket",
     "controller": "hpo down --keep-cluster, then hpo up: studies go on meanwhile",
     "ray": "hpo up starts it again; with HPO_RAY_ADDRESS, see to that cluster",
 }

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Annotated
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+
+from hpo.engine.files import S3, open_storage
 
 
 def headline(
     checkpoint: Annotated[
-        str, typer.Option("--checkpoint", metavar="DIR", help="A checkpoint folder, as `hpo best` lists them.")
+        str, typer.Option("--checkpoint", metavar="DIR", help="A checkpoint, as `hpo best` lists them.")
     ],
     article: Annotated[
         str, typer.Option("--article", metavar="FILE", help="The article, UTF-8 text; - for standard input.")
@@ -63,10 +67,18 @@ def headline(
         "--top-p": top_p, "--no-repeat-ngram": no_repeat_ngram, "--max-length": max_length, "--beam": beam,
         "--first": first, "--seed": seed, "--history": history, "--explain": explain, "--device": device,
     }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="hpo-headline-") as folder:
+        if checkpoint.startswith(S3):
+            options["--checkpoint"] = str(open_storage(checkpoint).fetch(checkpoint.rstrip("/"), Path(folder)))
+        code = _headline(options, keyword or [], as_json)
+    raise typer.Exit(code)
+
+
+def _headline(options: dict[str, Any], keywords: list[str], as_json: bool) -> int:
     # NAME=VALUE: a value may begin with a dash.
     given = [f"{name}={value}" for name, value in options.items() if value is not None]
-    given += [f"--keyword={word}" for word in keyword or ()]
+    given += [f"--keyword={word}" for word in keywords]
     given += ["--json"] if as_json else []
     # In a process of its own: the command line itself never loads torch.
     done = subprocess.run([sys.executable, "-m", "models.seqgan.headline", *given], check=False)
-    raise typer.Exit(done.returncode)
+    return done.returncode

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from api.doctor.check import Check, listed, size
+from hpo.engine.files import Address, Found, StorageError, open_storage
 from hpo.errors import StudyNotFoundError
 from hpo.protocols import Store
 from hpo.trial import Checkpoint
@@ -17,9 +17,18 @@ UNRECORDED_SECONDS = 600.0
 """A checkpoint of a study at work that is younger may just not have its row yet."""
 
 
-def check(store: Store, storage: Path) -> Iterator[Check]:
+def check(store: Store, storage: Address) -> Iterator[Check]:
+    try:
+        yield from _compared(store, storage)
+    except StorageError as error:
+        yield Check(
+            "checkpoints", False, f"{storage} can't be looked at: {error}", "see to it, then run hpo doctor again"
+        )
+
+
+def _compared(store: Store, storage: Address) -> Iterator[Check]:
     # Folders first: what is written from here on has no folder in the list, so its row isn't missed.
-    folders = _folders(storage)
+    folders = {study: list(open_storage(storage / study).found()) for study in open_storage(storage).studies()}
     names = _studies(store)
     stray = _Tally()
     lost = _Tally()
@@ -27,23 +36,25 @@ def check(store: Store, storage: Path) -> Iterator[Check]:
     for name, is_open in names.items():
         rows = _rows(store, name)
         num_named += len(rows)
-        for folder in folders.pop(name, []):
-            if str(folder) not in rows and not (is_open and _is_young(folder)):
-                stray.add(name, _bytes_in(folder), str(folder))
-        gone = [path for path in rows if not Path(path).is_dir()]
+        stored = folders.pop(name, [])
+        for folder in stored:
+            if folder.path not in rows and not (is_open and _is_young(folder)):
+                stray.add(name, _bytes_in(folder), folder.path)
+        gone = [path for path in rows.keys() - {each.path for each in stored} if not _is_there(path)]
         # A driver drops a checkpoint's row and then its folder: what it has dropped meanwhile isn't lost.
         still = _rows(store, name) if gone and is_open else rows
-        for path in gone:
+        for path in sorted(gone):
             if path in still:
                 lost.add(name, rows[path].size_bytes, path)
     for name, left in folders.items():
         for folder in left:
-            stray.add(f"{name} (not in the database)", _bytes_in(folder), str(folder))
+            stray.add(f"{name} (not in the database)", _bytes_in(folder), folder.path)
     yield stray.check(
         "stray checkpoints", "folders that no row names", f"{num_named} checkpoints named, no folder beside them",
         "remove those of studies that have ended or are not in the database; a study that goes on removes its own",
     )  # fmt: skip
-    missing = "" if storage.is_dir() or not lost.total else f"; {storage} is not there at all"
+    at_all = storage.is_dir() if isinstance(storage, Path) else True
+    missing = "" if at_all or not lost.total else f"; {storage} is not there at all"
     yield lost.check(
         "lost checkpoints", f"rows whose folder is gone{missing}", "every checkpoint has its folder",
         "mount or restore HPO_STORAGE; a trial without its checkpoint goes on from its beginning",
@@ -94,31 +105,15 @@ def _rows(store: Store, study: str) -> dict[str, Checkpoint]:
         return {}
 
 
-def _folders(storage: Path) -> dict[str, list[Path]]:
-    """The checkpoint folders below `storage`, by study: STUDY/trials-LEASE/TRIAL[/generation-G]/step-S."""
-    found: dict[str, list[Path]] = {}
-    for trials in sorted(storage.glob("*/trials-*")):
-        for folder, subfolders, _ in os.walk(trials):
-            # With those that were being written when their driver ended: .step-S-XXXX.
-            steps = [name for name in subfolders if name.startswith(("step-", ".step-"))]
-            found.setdefault(trials.parent.name, []).extend(Path(folder) / name for name in steps)
-            subfolders[:] = [name for name in subfolders if name not in steps]
-    return found
+def _is_there(path: str) -> bool:
+    return open_storage(path).size_of(path) is not None
 
 
-def _is_young(folder: Path) -> bool:
-    try:
-        return time.time() - folder.stat().st_mtime < UNRECORDED_SECONDS
-    except OSError:  # gone meanwhile
-        return True
+def _is_young(folder: Found) -> bool:
+    measured = folder.measure()
+    return measured is None or time.time() - measured.modified_at < UNRECORDED_SECONDS  # None: gone meanwhile
 
 
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for where, _, files in os.walk(folder):
-        for name in files:
-            try:
-                total += (Path(where) / name).stat().st_size
-            except OSError:  # gone meanwhile
-                continue
-    return total
+def _bytes_in(folder: Found) -> int:
+    measured = folder.measure()
+    return measured.size_bytes if measured else 0

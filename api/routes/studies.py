@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,11 +36,13 @@ from api.schemas import (
 )
 from api.settings import Settings
 from api.submission import accept
+from hpo.engine.files import StorageError, open_storage
 from hpo.errors import InvalidSpecError, Problem
 from hpo.plan import estimate
 from hpo.spec import RaySchedule, suggest
 from hpo.trial import StudyState
 
+log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1", tags=["studies"])
 
 _BODY: dict[str, Any] = {
@@ -171,4 +173,8 @@ def show_study(study: StudyName, response: Response, store: StoreParam) -> Study
 def delete_study(study: StudyName, store: StoreParam, settings: SettingsParam) -> None:
     """Remove a study that is final, with its trials, reports and checkpoints."""
     store.delete_study(study)
-    shutil.rmtree(settings.storage / study, ignore_errors=True)
+    folder = settings.storage / study
+    try:
+        open_storage(folder).clear()
+    except StorageError as error:
+        log.warning("study %s is deleted, but its checkpoints stay in %s: %s", study, folder, error)

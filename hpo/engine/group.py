@@ -12,7 +12,6 @@ import os
 import threading
 import time
 import uuid
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +23,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hpo.engine import worker
 from hpo.engine.conductor import Conductor
+from hpo.engine.files import Address
+from hpo.engine.scratch import scratch_folder
 from hpo.errors import ClusterError, TrainableNotFoundError
 from hpo.spec import StudySpec
 
@@ -47,7 +48,7 @@ class _Trainer(TorchTrainer):
 class WorkerGroups:
     """K groups of `spec.resources.workers` workers and their Conductor. Use as a context manager."""
 
-    def __init__(self, spec: StudySpec, *, groups: int, storage: Path, run: str) -> None:
+    def __init__(self, spec: StudySpec, *, groups: int, storage: Address, run: str) -> None:
         self.spec, self.size = spec, groups
         self._storage, self._run = storage, run
         # On the driver's own node: it must not be lost with another one.
@@ -155,7 +156,7 @@ class WorkerGroups:
             run_config=RunConfig(
                 # A name that was used before would bring back that run's old state.
                 name=f"{self.spec.name}-group-{group}-{uuid.uuid4().hex[:8]}",
-                storage_path=str(self._storage / "train"),
+                storage_path=str(scratch_folder(self._storage) / "train"),
                 failure_config=FailureConfig(max_failures=MAX_RENEWALS, controller_failure_limit=3),
             ),
         )

@@ -7,12 +7,13 @@ tried again, and the rows wait in memory. The lease is renewed here too.
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+from hpo.engine.files import FolderStorage, StorageError, open_storage
 from hpo.errors import LeaseLostError, StoreError
 from hpo.protocols import Store
 from hpo.steering import Command
@@ -27,6 +28,10 @@ CLOSE_SECONDS = 60.0
 """How long `close` goes on trying to write what is left."""
 
 
+REMOVERS = 4
+"""Checkpoints on S3 that are removed at a time."""
+
+
 class Recorder:
     """Use as a context manager; `close` writes what is left. `lost` turns true when another driver took over."""
 
@@ -34,6 +39,7 @@ class Recorder:
         self._store, self._lease, self._lease_seconds = store, lease, lease_seconds
         self._rows: list[Row] = []
         self._dropped: list[Checkpoint] = []
+        self._remover = ThreadPoolExecutor(max_workers=REMOVERS, thread_name_prefix="hpo-remover")
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._renewed_at = time.monotonic()
@@ -66,14 +72,18 @@ class Recorder:
         return self._commands.popleft() if self._commands else None
 
     def drop(self, checkpoint: Checkpoint) -> None:
-        """Remove a checkpoint's folder, once all rows taken so far are written: one of them names its successor."""
+        """Remove a checkpoint, once all rows taken so far are written: one of them names its successor."""
         with self._lock:
             self._dropped.append(checkpoint)
 
     def close(self) -> None:
-        """Write what is left and end the thread. Raises StoreError if the database stayed away."""
+        """Write what is left and end the thread. Raises StoreError if the database stayed away.
+
+        On S3 what is dropped and not yet removed stays: no row names it, so a sweep removes it.
+        """
         self._closing.set()
         self._thread.join()
+        self._remover.shutdown(wait=True, cancel_futures=True)
         if self._rows and not self.lost:
             raise StoreError(f"{len(self._rows)} rows could not be written within {CLOSE_SECONDS:g} s of the end")
 
@@ -124,6 +134,20 @@ class Recorder:
         if dropped:  # the row first: a row never names a folder that is gone
             self._store.forget_checkpoints(self._lease, [checkpoint.path for checkpoint in dropped])
             for checkpoint in dropped:
-                shutil.rmtree(checkpoint.path, ignore_errors=True)
+                self._remove(checkpoint.path)
         with self._lock:
             del self._dropped[: len(dropped)]
+
+    def _remove(self, path: str) -> None:
+        storage = open_storage(path)
+        if isinstance(storage, FolderStorage):
+            storage.remove(path)
+            return
+
+        def remove() -> None:
+            try:
+                storage.remove(path)
+            except StorageError as error:
+                log.warning("%s stays until the study is swept: %s", path, error)
+
+        self._remover.submit(remove)  # a slow server must not keep the lease from being renewed

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
-from hpo.engine.files import size_of
+from hpo.engine import files
+from hpo.engine.files import Address
 from hpo.ledger import Ledger
 from hpo.protocols import Store
 from hpo.replay import Replay, history
@@ -38,10 +37,11 @@ def pause(ledger: Ledger) -> None:
             )
 
 
-def resume(ledger: Ledger, store: Store, storage: Path) -> None:
+def resume(ledger: Ledger, store: Store, storage: Address) -> None:
     """Bring a new ledger to where the study stands; nothing of the study is lost, and no step counts twice.
 
-    Folders that an earlier driver wrote but did not record are removed.
+    Checkpoints that an earlier driver's workers wrote but that were not recorded are removed. Raises StorageError if
+    a storage on S3 can't tell what it holds: no row is changed then.
     """
     study = ledger.spec.name
     replay = Replay(ledger)
@@ -50,9 +50,9 @@ def resume(ledger: Ledger, store: Store, storage: Path) -> None:
         _warm_start(ledger, store)
     if not ledger.next_number:
         return
-    damaged = _forget_damaged(ledger)
-    lost = ledger.requeue()
     removed = sweep(storage, {checkpoint.path for checkpoint in store.checkpoints(study)})
+    damaged = _forget_damaged(ledger, storage)
+    lost = ledger.requeue()
     data = {"trials": len(ledger.trials), "requeued": lost, "differences": replay.num_differences, "removed": removed}
     rows: list[Row] = [ledger.event("study.resumed", None, **data)]
     if replay.num_differences:
@@ -66,12 +66,17 @@ def resume(ledger: Ledger, store: Store, storage: Path) -> None:
     log.info("study %s goes on: %d rows replayed, %d trials queued again", study, replay.num_rows, len(lost))
 
 
-def _forget_damaged(ledger: Ledger) -> list[Event]:
+def _forget_damaged(ledger: Ledger, storage: Address) -> list[Event]:
     """Trials whose checkpoint is gone or cut short go on from their beginning; a line for each."""
     lines = []
+    needed = {
+        number: {each.path: each for each in (live.last, live.origin, live.best) if each}
+        for number, live in ledger.trials.items()
+    }
+    sizes = files.sizes({path for paths in needed.values() for path in paths}, storage)
     for number, live in ledger.trials.items():
-        for checkpoint in {each.path: each for each in (live.last, live.origin, live.best) if each}.values():
-            size = size_of(Path(checkpoint.path))
+        for checkpoint in needed[number].values():
+            size = sizes[checkpoint.path]
             if size == checkpoint.size_bytes:
                 continue
             ledger.checkpoints.damaged(live, checkpoint)
@@ -89,11 +94,6 @@ def _warm_start(ledger: Ledger, store: Store) -> None:
     ledger.write([ledger.event("study.warm_started", None, taken=taken, trials=[to_data(trial) for trial in trials])])
 
 
-def sweep(storage: Path, kept: set[str]) -> int:
-    """Remove the checkpoint folders that no row names; how many."""
-    removed = 0
-    for folder in storage.glob("trials-*/**/*step-*"):
-        if folder.is_dir() and str(folder) not in kept:
-            shutil.rmtree(folder, ignore_errors=True)
-            removed += 1
-    return removed
+def sweep(storage: Address, kept: set[str]) -> int:
+    """Remove the checkpoints of a study that no row names; how many."""
+    return files.sweep(files.open_storage(storage), kept)

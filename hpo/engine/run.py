@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
 from ray import tune
 
 from hpo import registry
+from hpo.engine import scratch
 from hpo.engine.adapters import ScheduleAdapter, SearchAdapter, Silence
+from hpo.engine.files import Address
 from hpo.engine.group import WorkerGroups
 from hpo.engine.lease import TrialLease
 from hpo.engine.placement import groups_that_fit
@@ -66,7 +66,7 @@ def run_study(
     study: Study,
     store: Store,
     lease: Lease,
-    storage: Path,
+    storage: Address,
     *,
     lease_seconds: float = 30.0,
     interrupted: Callable[[], bool] = lambda: False,
@@ -74,9 +74,9 @@ def run_study(
     """Search until the budget is used, the goal reached, or `interrupted` says so; write all to the store.
 
     A study that another driver has begun goes on from what is recorded. `storage` is the study's own folder, at the
-    same path on all nodes. Checkpoints go to `trials-<lease token>` there: no two drivers ever write to the same place.
-    Raises PlacementError when the cluster can never hold the workers, and InvalidSpecError when Ray Tune refuses the
-    options of one of its own schedulers.
+    same path on all nodes, or its place on S3. Checkpoints go to `trials-<lease token>` there: no two drivers ever
+    write to the same place. Raises PlacementError when the cluster can never hold the workers, InvalidSpecError when
+    Ray Tune refuses the options of one of its own schedulers, and StorageError when S3 can't tell what it holds.
     """
     groups = plan_groups(study.spec)
     spec = begin_spec(study, store)
@@ -103,8 +103,7 @@ def run_study(
                 _tune(spec, ledger, workers, recorder, started, storage, interrupted, escape)
             if workers.fault and ledger.orders.keeps_trials:
                 raise ClusterLostError(str(ledger.progress.error))
-        for scratch in ("tune", "train", "work"):  # of no use to anyone: the store is the memory
-            shutil.rmtree(storage / scratch, ignore_errors=True)
+        scratch.clear(storage)
         if ledger.orders.is_pausing:
             pause(ledger)
         for number in list(ledger.trials) if not ledger.orders.keeps_trials else []:
@@ -147,7 +146,7 @@ def _tune(
     workers: WorkerGroups,
     recorder: Recorder,
     started: threading.Event,
-    storage: Path,
+    storage: Address,
     interrupted: Callable[[], bool],
     escape: RayEscape | None,
 ) -> None:
@@ -212,7 +211,7 @@ def _tune(
         ),
         run_config=tune.RunConfig(
             name=f"tune-{recorder.lease.token}",
-            storage_path=str(storage / "tune"),
+            storage_path=str(scratch.scratch_folder(storage) / "tune"),
             failure_config=tune.FailureConfig(max_failures=LEASE_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[Silence()],

@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 import ray.train
@@ -24,14 +24,19 @@ import ray.train.torch
 from ray.train.collective import broadcast_from_rank_zero
 
 from hpo.engine.conductor import Assignment, Failure, SavedCheckpoint
-from hpo.engine.files import size_of, storage_fault
+from hpo.engine.files import Address, address, open_storage
+from hpo.engine.scratch import work_folder
 from hpo.local import checked_report
 from hpo.protocols import TrialStopped
 from hpo.trainables import load
 from hpo.trial import FailureCause, Metrics, trial_seed
 
+T = TypeVar("T")
+
 SAVE_RETRY_SECONDS = (0.2, 1.0, 3.0)
-"""Pauses between the tries to write a checkpoint."""
+"""Pauses between the tries to write or to fetch a checkpoint."""
+TRY_SECONDS = 60.0
+"""After that long there is no further try: one at a server that doesn't answer takes most of a minute."""
 
 
 class RenewGroup(Exception):
@@ -58,8 +63,8 @@ class _Worker:
         self.trainable: str = config["trainable"]
         self.seed: int = config["seed"]
         self.max_steps: int = config["max_steps"]
-        self.trials_folder = Path(config["trials_folder"])
-        self.work_folder = Path(config["storage"]) / "work"
+        self.trials_folder = address(config["trials_folder"])
+        self.work_folder = work_folder(address(config["storage"]))
         self.rank, self.world_size = rank, world_size
         self.attempt = 0
 
@@ -91,9 +96,13 @@ class _Worker:
                 raise RenewGroup(failure.message if failure else "the group is renewed")
 
     def _train(self, function: Callable[..., None], assignment: Assignment) -> Failure | None:
-        trial = _RemoteTrial(self, assignment)
+        try:
+            trial = _RemoteTrial(self, assignment)
+        except StorageFailed as error:
+            return _failure(error)
         _reset(trial.seed)
         try:
+            trial.fetch()
             function(dict(assignment.params), trial)
         except TrialStopped:
             return None
@@ -102,7 +111,8 @@ class _Worker:
         except BaseException as error:  # also SystemExit: the process must outlive the user's code
             return _failure(error)
         finally:
-            shutil.rmtree(trial.workdir, ignore_errors=True)
+            for folder in (trial.workdir, trial.fetched):
+                shutil.rmtree(folder, ignore_errors=True)
             _free_memory()
             if len(sys.modules) > self._modules:
                 self._freeze()
@@ -123,14 +133,39 @@ class _RemoteTrial:
         self.number = assignment.trial
         self.seed = trial_seed(worker.seed, assignment.trial)
         self.max_steps = worker.max_steps
-        self.resume = Path(assignment.checkpoint) if assignment.checkpoint else None
-        self.inherit = Path(assignment.inherit) if assignment.inherit else None
+        self.resume: Path | None = None
+        self.inherit: Path | None = None
         self.rank, self.world_size = worker.rank, worker.world_size
         self.device = str(ray.train.torch.get_device())
         # By the job, too: a leg that was taken from its workers may still be at its last step when the next one begins.
         self.workdir = worker.work_folder / f"{assignment.trial:05d}-{assignment.job}-{worker.rank}"
+        self.fetched = self.workdir.with_name(f"{self.workdir.name}-from")
         shutil.rmtree(self.workdir, ignore_errors=True)  # a killed process leaves its own
-        self.workdir.mkdir(parents=True)
+        _tried(
+            lambda: self.workdir.mkdir(parents=True),
+            lambda error: error.strerror if isinstance(error, OSError) else None,
+            lambda why: StorageFailed(f"{self.workdir} can't be made: {why}; mend that, then resume the study"),
+        )
+
+    def fetch(self) -> None:
+        """Have the checkpoint that it goes on from on this machine; each rank has its own copy of one on S3."""
+        self.resume = self._fetched(self._assignment.checkpoint)
+        self.inherit = self._fetched(self._assignment.inherit)
+
+    def _fetched(self, path: str | None) -> Path | None:
+        if path is None:
+            return None
+        storage = open_storage(path)
+
+        def fetch() -> Path:
+            shutil.rmtree(self.fetched, ignore_errors=True)  # of a try that broke off
+            return storage.fetch(path, self.fetched)
+
+        return _tried(
+            fetch,
+            lambda error: storage.fault(error, self.workdir.parent),
+            lambda why: StorageFailed(f"the checkpoint {path} can't be read: {why}; mend that, then resume the study"),
+        )
 
     def report(self, step: int, metrics: Metrics, checkpoint: Callable[[Path], None] | None = None) -> None:
         metrics = checked_report(step, metrics, after=self._last_step)
@@ -149,45 +184,52 @@ class _RemoteTrial:
         if not goes_on:
             raise TrialStopped
 
-    def _save(self, folder: Path, step: int, write: Callable[[Path], None]) -> SavedCheckpoint:
-        """`save_checkpoint`, tried again for a while: a storage may answer errors and then be well."""
-        for pause in (*SAVE_RETRY_SECONDS, None):
-            try:
-                return save_checkpoint(folder, step, write)
-            except Exception as error:  # torch.save says RuntimeError of a full disk
-                if (why := storage_fault(folder, error)) is None:
-                    raise
-                if pause is None:
-                    raise CheckpointNotWritten(
-                        f"its checkpoint of step {step} can't be written to {folder}: {why}; "
-                        "mend that, then resume the study"
-                    ) from error
-                time.sleep(pause)
-        raise AssertionError("the last try returns or raises")
+    def _save(self, folder: Address, step: int, write: Callable[[Path], None]) -> SavedCheckpoint:
+        """`save_checkpoint`, tried again for a while."""
+        scratch = folder if isinstance(folder, Path) else self._worker.work_folder
+        return _tried(
+            lambda: save_checkpoint(folder, step, write, scratch),
+            lambda error: open_storage(folder).fault(error, scratch),
+            lambda why: CheckpointNotWritten(
+                f"its checkpoint of step {step} can't be written to {folder}: {why}; mend that, then resume the study"
+            ),
+        )
 
 
-class CheckpointNotWritten(Exception):
+class StorageFailed(Exception):
     """The storage, not the trial, is at fault."""
 
 
-def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None]) -> SavedCheckpoint:
-    """Write a checkpoint whole or not at all: under a temporary name first, then renamed.
+class CheckpointNotWritten(StorageFailed):
+    """What the trial has reached is not stored."""
 
-    A step that was saved already, before a loss, is not written again.
+
+def _tried(
+    action: Callable[[], T], fault: Callable[[Exception], str | None], given_up: Callable[[str], Exception]
+) -> T:
+    """What `action` returns, tried again for a while: a storage may answer errors and then be well.
+
+    An error for which `fault` knows no reason is raised at once; the last one as `given_up` says, with its reason.
     """
-    target = folder / f"step-{step:06d}"
-    if not target.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=folder))
+    give_up = time.monotonic() + TRY_SECONDS
+    for pause in (*SAVE_RETRY_SECONDS, None):
         try:
-            write(temporary)
-            temporary.chmod(0o755)
-            temporary.rename(target)
-        except BaseException as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            if not (isinstance(error, OSError) and target.is_dir()):  # else another leg of the trial was faster
+            return action()
+        except Exception as error:  # torch.save says RuntimeError of a full disk
+            if (why := fault(error)) is None:
                 raise
-    return SavedCheckpoint(path=str(target), size_bytes=size_of(target) or 0)
+            if pause is None or time.monotonic() > give_up:
+                raise given_up(why) from error
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def save_checkpoint(
+    folder: Address, step: int, write: Callable[[Path], None], scratch: Path | None = None
+) -> SavedCheckpoint:
+    """Write a checkpoint of a trial into its folder, whole or not at all. `scratch` is needed where that is on S3."""
+    path, size_bytes = open_storage(folder).save(step, write, scratch or Path(tempfile.gettempdir()))
+    return SavedCheckpoint(path=path, size_bytes=size_bytes)
 
 
 def _reset(seed: int) -> None:
@@ -220,7 +262,7 @@ def _failure(error: BaseException) -> Failure:
     trace = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({os.path.basename(trace[0].filename)}:{trace[0].lineno})" if trace else ""
     connection = any(word in text for word in ("gloo", "NCCL", "by peer", "Connection", "process group"))
-    if isinstance(error, CheckpointNotWritten):
+    if isinstance(error, StorageFailed):
         return Failure(message=text[:2000], cause=FailureCause.STORAGE)
     return Failure(
         message=f"{type(error).__name__}: {text}{where}"[:2000],
