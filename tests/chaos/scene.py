@@ -134,7 +134,7 @@ class Scene:
         victims = [*parent.children(recursive=True), parent]
         for each in victims:
             each.kill()
-        self.node.wait()
+        self.node.communicate()
         psutil.wait_procs(victims, timeout=10)
         self.node = None
         return True
