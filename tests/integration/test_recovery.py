@@ -55,7 +55,7 @@ PARAMETERS = {
     "name",
     [
         pytest.param("asha and optuna", marks=pytest.mark.long),
-        "pbt and hyperopt",
+        pytest.param("pbt and hyperopt", marks=pytest.mark.long),
         "genetic",
         pytest.param("genetic with inheritance", marks=pytest.mark.long),
     ],
