@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hpo.steering import DONE, Command, Verb, changed
+from hpo.steering import DONE, PAST, Command, Verb, changed
 from hpo.trial import Event, Params
 
 if TYPE_CHECKING:
@@ -52,9 +52,8 @@ class Orders:
         ledger = self._ledger
         match command.verb:
             case Verb.PAUSE | Verb.STOP | Verb.CANCEL:
-                past = {Verb.PAUSE: "paused", Verb.STOP: "stopped", Verb.CANCEL: "cancelled"}[command.verb]
                 # It is done when the study's new state is written.
-                self.end(Ending(command.verb, f"{past} by {command.who}", command))
+                self.end(Ending(command.verb, f"{PAST[command.verb]} by {command.who}", command))
             case Verb.CHANGE:
                 self.change(command.data["changes"], self._done(command, "the study runs by it"), who=command.who)
                 self.on_change()

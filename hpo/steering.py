@@ -39,6 +39,8 @@ class Verb(StrEnum):
 
 ENDINGS = (Verb.PAUSE, Verb.STOP, Verb.CANCEL)
 """After these the study trains no more, for the time being or for good."""
+PAST = {Verb.PAUSE: "paused", Verb.STOP: "stopped", Verb.CANCEL: "cancelled"}
+"""What a study is then, in a message: `paused by anna`."""
 CHANGEABLE = ("budget.trials", "budget.total_steps", "budget.wall_seconds", "concurrency", "priority", "labels")
 """What may change while a study runs: nothing that says what was measured."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hpo.errors import StudyStateError
 from hpo.spec import RaySchedule
-from hpo.steering import DONE, ENDINGS, REQUESTED, Command, Verb, changed, end_state, values_of
+from hpo.steering import DONE, ENDINGS, PAST, REQUESTED, Command, Verb, changed, end_state, values_of
 from hpo.store.transitions import moved
 from hpo.trial import Event, Study, StudyState, TrialState
 
@@ -106,9 +106,8 @@ def _ended(study: Study, command: Command, standing: Standing) -> tuple[Study, l
     if standing.is_driven and study.state is not StudyState.PAUSED:
         waits = any(each.verb is command.verb for each in standing.waiting)
         return study, [] if waits else [command.event()]
-    past = {Verb.PAUSE: "paused", Verb.STOP: "stopped", Verb.CANCEL: "cancelled"}[command.verb]
     state = end_state(command.verb, has_value=standing.has_value)
-    after, lines = _at_once(study, command, state, f"{past} by {command.who}")
+    after, lines = _at_once(study, command, state, f"{PAST[command.verb]} by {command.who}")
     # Those that a dead driver has left undone: a pause would keep the study from being resumed.
     left = [carried_out(each, command.requested_at) for each in standing.waiting if each.verb in ENDINGS]
     return after, [*lines, *(line for line in left if line is not None)]

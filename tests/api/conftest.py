@@ -14,8 +14,10 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from typer.testing import CliRunner, Result
 
 from api.app import create_app
+from api.cli import app
 from api.client import Client
 from api.settings import Settings
 from hpo import specfile
@@ -169,3 +171,12 @@ def lease(store: Store, spec: dict[str, Any]) -> Lease:
         for number, end in enumerate(ends)
     ])  # fmt: skip
     return lease
+
+
+@pytest.fixture
+def run(server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs an `hpo` command against the server."""
+    monkeypatch.setenv("HPO_HOME", str(settings.home))
+    monkeypatch.setenv("HPO_URL", server)
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from api.cli import app
 from api.cli.render import LiveView, duration, follow, number
@@ -26,14 +26,6 @@ from hpo.trial import Event, StudyState
 Fill = Callable[..., None]
 Run = Callable[..., Result]
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def run(server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("HPO_HOME", str(settings.home))
-    monkeypatch.setenv("HPO_URL", server)
-    monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

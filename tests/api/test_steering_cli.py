@@ -7,24 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from api.cli import app
-from api.settings import Settings
 from hpo import specfile
 from hpo.protocols import Store
 from hpo.steering import Verb
 from hpo.trial import Lease, StudyState, Trial, TrialState
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(server: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("HPO_HOME", str(settings.home))
-    monkeypatch.setenv("HPO_URL", server)
-    monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

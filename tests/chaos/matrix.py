@@ -20,8 +20,6 @@ from hpo.store import open_store
 from hpo.trial import Checkpoint, Event, Inheritance, Measurement, StudyState, Trial, TrialState
 
 VICTIMS = ("api", "driver", "trial actor", "worker", "node", "postgres")
-MORE_VICTIMS = ("cluster",)
-"""Not of the matrix, but worth a look."""
 MOMENTS = ("suggest", "report", "checkpoint", "exploit", "finish")
 OCCURRENCES = {"suggest": 6, "report": 20, "checkpoint": 20, "exploit": 2, "finish": 4}
 """A victim dies at one of the first so many occurrences of the moment."""
