@@ -6,64 +6,45 @@ It keeps the same columns as the SQL store, so that what it returns is a snapsho
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from threading import Lock
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
-from hpo.census import Census
 from hpo.errors import (
     RequestKeyError,
     StudyExistsError,
-    StudyNotFoundError,
-    TrialNotFoundError,
     VersionError,
 )
-from hpo.protocols import Page
 from hpo.spec import StudySpec
 from hpo.steering import Command, RequestKey, Verb
-from hpo.store import paging, refusals, transitions
+from hpo.store import refusals, transitions
 from hpo.store.entry import Entry
+from hpo.store.memory_reading import MemoryReader
 from hpo.store.rows import (
-    Values,
     clean,
-    decode,
     encode,
     study_values,
-    to_checkpoint,
-    to_decision,
     to_event,
-    to_inheritance,
-    to_measurement,
     to_study,
-    to_trial,
 )
 from hpo.store.steered import Standing, carried_out, commands, num_enqueued, steered
 from hpo.trial import (
-    Checkpoint,
-    Decision,
     Event,
-    Inheritance,
     Lease,
-    Measurement,
     Row,
     Study,
-    StudyCounts,
     StudyState,
-    Trial,
     TrialState,
 )
 
 T = TypeVar("T")
 
 
-class MemoryStore:
+class MemoryStore(MemoryReader):
     """The Store protocol (`hpo.protocols`) in memory: gone with the process. One lock guards all of it."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._entries: dict[str, Entry] = {}
+        super().__init__()
         self._last_token = 0
         self._requests: dict[str, tuple[str, str]] = {}
         self._roles: dict[str, tuple[str, float]] = {}
@@ -82,21 +63,6 @@ class MemoryStore:
             entry.append(Event, encode(event))
             self._know(request, spec.name)
             return study
-
-    def study(self, name: str) -> Study:
-        with self._lock:
-            return to_study(self._entry(name).study)
-
-    def studies(
-        self, *, state: StudyState | None = None, page_size: int = 100, page_token: str | None = None
-    ) -> Page[Study]:
-        window = paging.studies_window(state, page_size, page_token)
-        with self._lock:
-            rows = [entry.study for entry in self._entries.values() if state in (None, entry.study["state"])]
-        rows = sorted(rows, key=window.key, reverse=True)
-        if window.after is not None:
-            rows = [row for row in rows if window.key(row) < window.after]
-        return window.page(rows[: window.size + 1], to_study)
 
     def set_study_state(
         self,
@@ -255,116 +221,12 @@ class MemoryStore:
         with self._lock:
             self._leased(lease).forget(frozenset(paths))
 
-    # -- reading ------------------------------------------------------------------------------------------
-    def trial(self, study: str, number: int) -> Trial:
-        with self._lock:
-            values = self._entry(study).trials.get(number)
-        if values is None:
-            raise TrialNotFoundError(study, number)
-        return to_trial(study, values)
-
-    def trials(
-        self,
-        study: str,
-        *,
-        state: TrialState | None = None,
-        order_by: Literal["number", "value"] = "number",
-        page_size: int = 100,
-        page_token: str | None = None,
-    ) -> Page[Trial]:
-        """As the protocol says. By value, a trial whose value changes between two pages may come twice, or not."""
-        window = paging.trials_window(study, state, order_by, page_size, page_token)
-        with self._lock:
-            entry = self._entry(study)
-            rows = [row for row in entry.trials.values() if state in (None, row["state"])]
-            sign = 1 if to_study(entry.study).spec.objective.direction == "minimize" else -1
-
-        def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
-            if order_by == "number":
-                return key
-            value, number = key
-            return (value is None, sign * (value or 0.0), number)
-
-        rows.sort(key=lambda row: rank(window.key(row)))
-        if window.after is not None:
-            first = rank(window.after)
-            rows = [row for row in rows if rank(window.key(row)) > first]
-        return window.page(rows[: window.size + 1], lambda values: to_trial(study, values))
-
-    def measurements(
-        self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
-    ) -> Page[Measurement]:
-        window = paging.reports_window("measurements", study, trial, page_size, page_token)
-        return self._page(Measurement, study, trial, window, to_measurement)
-
-    def decisions(
-        self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
-    ) -> Page[Decision]:
-        window = paging.reports_window("decisions", study, trial, page_size, page_token)
-        return self._page(Decision, study, trial, window, to_decision)
-
-    def _page(
-        self, kind: type, study: str, trial: int | None, window: paging.Window, to_row: Callable[[str, Values], T]
-    ) -> Page[T]:
-        with self._lock:
-            rows = self._entry(study).rows(kind, trial, after=window.after[0] if window.after is not None else 0)
-        return window.page(rows[: window.size + 1], lambda values: to_row(study, values))
-
-    def checkpoints(self, study: str, *, trial: int | None = None) -> Sequence[Checkpoint]:
-        with self._lock:
-            rows = self._entry(study).rows(Checkpoint, trial)
-        return [to_checkpoint(study, row) for row in rows]
-
-    def inheritances(self, study: str, *, trial: int | None = None) -> Sequence[Inheritance]:
-        with self._lock:
-            rows = self._entry(study).rows(Inheritance, trial)
-        return [to_inheritance(study, row) for row in rows]
-
-    def history(self, study: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Row]]:
-        paging.check_size(limit, "limit")
-        with self._lock:
-            found = self._entry(study).log_after(after, limit)
-        return [(number, decode(kind, study, row)) for number, kind, row in found]
-
-    def events(self, study: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
-        paging.check_size(limit, "limit")
-        with self._lock:
-            rows = self._entry(study).events_after(after, limit)
-        return [to_event(study, row) for row in rows]
-
-    def counts(self, study: str) -> StudyCounts:
-        with self._lock:
-            entry = self._entry(study)
-            found = dict.fromkeys(TrialState, 0)
-            for row in entry.trials.values():
-                found[TrialState(row["state"])] += 1
-            return StudyCounts(trials=found, steps=len(entry.once[Measurement]))
-
-    def census(self) -> Census:
-        with self._lock:
-            now = time.time()
-            entries = [(StudyState(entry.study["state"]), entry) for entry in self._entries.values()]
-            studies = Counter(state for state, _ in entries)
-            trials = Counter(TrialState(row["state"]) for _, entry in entries for row in entry.trials.values())
-            found = [entry.standing(now) for state, entry in entries if not state.is_final]
-        return Census(
-            studies={state: studies[state] for state in StudyState},
-            trials={state: trials[state] for state in TrialState},
-            open=sorted(found, key=lambda study: study.name),
-        )
-
     # -- upkeep -------------------------------------------------------------------------------------------
     def ping(self) -> None:
         """Always there."""
 
     def close(self) -> None:
         """Nothing to close."""
-
-    def _entry(self, name: str) -> Entry:
-        try:
-            return self._entries[name]
-        except KeyError:
-            raise StudyNotFoundError(name) from None
 
     def _leased(self, lease: Lease, name: str | None = None) -> Entry:
         """The study of a lease that is the current one. Raises LeaseLostError."""

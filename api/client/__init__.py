@@ -1,0 +1,39 @@
+"""The service, for Python: `Client(url, token)`. The `hpo` command uses nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import httpx
+
+from api.client.connection import error_of
+from api.client.events import Events
+from api.client.packaging import zipped
+from api.client.steering import Steering
+from api.schemas import PackageAnswer, ReadyAnswer
+
+__all__ = ["Client", "zipped"]
+
+
+class Client(Events, Steering):
+    """All methods raise ServiceError: its status and problems are the service's, or None where none answered."""
+
+    def upload_package(self, folder: Path) -> str:
+        """Zip a working folder and upload it; gives its `sha256:…`. The same files give the same digest."""
+        content = zipped(folder)
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        answer = self._send(
+            "PUT", f"/v1/packages/{digest}", content=content, headers={"Content-Type": "application/zip"}
+        )
+        return self._parse(PackageAnswer, answer).package
+
+    def ready(self) -> ReadyAnswer:
+        """Whether the service can run studies, and which part keeps it from that; needs no token."""
+        try:
+            response = self._http.get("/readyz", timeout=15.0)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from None
+        if response.status_code not in (200, 503):
+            raise error_of(response)
+        return self._parse(ReadyAnswer, response)

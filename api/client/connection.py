@@ -1,0 +1,120 @@
+"""One connection to a service: requests, their errors, and what an answer is parsed to."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from hpo.errors import Problem, ServiceError
+from hpo.spec import StudySpec
+from hpo.specfile import to_data
+
+A = TypeVar("A", bound=BaseModel)
+
+
+class Connection:
+    """What all parts of the client share."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        *,
+        timeout_seconds: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        headers = {"X-Hpo-User": _user()} | ({"Authorization": f"Bearer {token}"} if token else {})
+        try:
+            self._http = httpx.Client(
+                base_url=self.url, headers=headers, timeout=timeout_seconds, transport=transport, trust_env=False
+            )
+        except (httpx.InvalidURL, ValueError, UnicodeError) as error:
+            raise ServiceError(f"{url!r} is no address of a service ({error}); correct HPO_URL") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        if method == "POST":  # a lost answer is asked for once more, and nothing happens twice
+            kwargs["headers"] = {"Idempotency-Key": uuid.uuid4().hex, **kwargs.get("headers", {})}
+        try:
+            try:
+                response = self._http.request(method, path, **kwargs)
+            except (httpx.RemoteProtocolError, httpx.ReadError):
+                if method not in ("POST", "GET"):
+                    raise
+                response = self._http.request(method, path, **kwargs)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._unreachable(error) from None
+        if not response.is_success:
+            raise error_of(response)
+        return response
+
+    def _parse(self, kind: type[A], response: httpx.Response) -> A:
+        try:
+            return kind.model_validate_json(response.content)
+        except ValidationError:
+            raise ServiceError(
+                f"{self.url} answers, but not as an hpo service of this version; is HPO_URL right?",
+                status=response.status_code,
+            ) from None
+
+    def _unreachable(self, error: Exception) -> ServiceError:
+        return ServiceError(
+            f"the service at {self.url} can't be reached ({error or type(error).__name__}); "
+            "start it with `hpo up`, or set HPO_URL"
+        )
+
+
+def at(study: str, *parts: str | int) -> str:
+    return "/".join(["/v1/studies", quote(study, safe=""), *map(str, parts)])
+
+
+def query_of(**parameters: Any) -> dict[str, Any]:
+    return {key: str(value) for key, value in parameters.items() if value is not None}
+
+
+def body_of(spec: StudySpec | Mapping[str, Any], package: str | None) -> dict[str, Any]:
+    data = to_data(spec) if isinstance(spec, StudySpec) else dict(spec)
+    return {"spec": data, "package": package}
+
+
+def error_of(response: httpx.Response) -> ServiceError:
+    """The error that a problem document describes; its pointers become those of the specification."""
+    status = response.status_code
+    try:
+        problem = response.json()
+        problems = [
+            Problem(str(field["pointer"]).removeprefix("/spec"), str(field["detail"]), str(field["hint"]))
+            for field in problem.get("errors", [])
+        ]
+        return ServiceError(str(problem["detail"]), status=status, problems=problems)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ServiceError(f"{response.url} answered {status} without saying why", status=status)
+
+
+def _user() -> str:
+    """Who asks, for the study's history."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}".encode("ascii", "replace").decode()[:100]
