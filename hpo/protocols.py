@@ -252,6 +252,19 @@ class Store(Protocol):
     ) -> Page[Decision]:
         """In the order in which they were recorded."""
 
+    def judgements(
+        self, study: str, *, page_size: int = 100, page_token: str | None = None
+    ) -> Page[tuple[Measurement, Decision]]:
+        """The reports that fell on a rung, and those after which the trial paused, stopped or was complete, each with
+        its decision; in the order in which they were recorded."""
+
+    def latest(self, study: str, *, page_size: int = 100, page_token: str | None = None) -> Page[Measurement]:
+        """The measurement at which each trial stands, by the trial's number. Those that have not reported since they
+        began, or went on from other weights, are left out."""
+
+    def last_id(self, study: str) -> int:
+        """The highest id that a row of the study's history has; 0 for none. It rises whenever anything happens."""
+
     def checkpoints(self, study: str, *, trial: int | None = None) -> Sequence[Checkpoint]:
         """In the order in which they were recorded."""
 

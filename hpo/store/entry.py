@@ -6,12 +6,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from hpo.census import ENTERING, OpenStudy
 from hpo.store import transitions
 from hpo.store.rows import Values, study_values
-from hpo.trial import Checkpoint, Decision, Event, Inheritance, Lease, Measurement, Study, StudyState, Trial
+from hpo.trial import Action, Checkpoint, Decision, Event, Inheritance, Lease, Measurement, Study, StudyState, Trial
 
 _Key = tuple[int, int, int]
 _id = itemgetter("id")
@@ -66,6 +66,21 @@ class Entry:
         """The rows of a kind that count once, with ids above `after`, of one trial if given."""
         rows = list(self.once[kind].values())
         return [row for row in rows[bisect_right(rows, after, key=_id) :] if trial in (None, row["trial"])]
+
+    def judged(self, after: int) -> list[Values]:
+        """The decisions with ids above `after` that fell on a rung or changed what a trial does, with their metrics."""
+        reports = self.once[Measurement]
+        return [
+            cast(dict[str, Any], row) | {"metrics": reports[key]["metrics"]}
+            for row in self.rows(Decision, after=after)
+            if (row["rung"] is not None or row["action"] != Action.CONTINUE.value)
+            and (key := (row["trial"], row["generation"], row["step"])) in reports
+        ]
+
+    def latest(self, after: int) -> list[Values]:
+        """The measurements at which the trials with numbers above `after` stand, by number."""
+        stands = ((number, row["generation"], row["step"]) for number, row in sorted(self.trials.items()))
+        return [self.once[Measurement][key] for key in stands if key[0] > after and key in self.once[Measurement]]
 
     def events_after(self, after: int, limit: int) -> Sequence[Values]:
         start = bisect_right(self.events, after, key=_id)

@@ -110,6 +110,26 @@ class MemoryReader:
         window = paging.reports_window("decisions", study, trial, page_size, page_token)
         return self._page(Decision, study, trial, window, to_decision)
 
+    def judgements(
+        self, study: str, *, page_size: int = 100, page_token: str | None = None
+    ) -> Page[tuple[Measurement, Decision]]:
+        window = paging.reports_window("judgements", study, None, page_size, page_token)
+        with self._lock:
+            rows = self._entry(study).judged(window.after[0] if window.after is not None else 0)
+        return window.page(
+            rows[: window.size + 1], lambda values: (to_measurement(study, values), to_decision(study, values))
+        )
+
+    def latest(self, study: str, *, page_size: int = 100, page_token: str | None = None) -> Page[Measurement]:
+        window = paging.latest_window(study, page_size, page_token)
+        with self._lock:
+            rows = self._entry(study).latest(window.after[0] if window.after is not None else -1)
+        return window.page(rows[: window.size + 1], lambda values: to_measurement(study, values))
+
+    def last_id(self, study: str) -> int:
+        with self._lock:
+            return self._entry(study).last_id
+
     def _page(
         self, kind: type, study: str, trial: int | None, window: paging.Window, to_row: Callable[[str, Values], T]
     ) -> Page[T]:

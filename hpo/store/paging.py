@@ -72,7 +72,7 @@ def trials_window(
 
 
 def reports_window(
-    table: Literal["measurements", "decisions"],
+    table: Literal["measurements", "decisions", "judgements"],
     study: str,
     trial: int | None,
     page_size: int,
@@ -80,6 +80,11 @@ def reports_window(
 ) -> Window:
     """In the order in which they were recorded."""
     return _window((table, study, trial), (int,), lambda row: (row["id"],), page_size, page_token)
+
+
+def latest_window(study: str, page_size: int, page_token: str | None) -> Window:
+    """By the trial's number."""
+    return _window(("latest", study), (int,), lambda row: (row["trial"],), page_size, page_token)
 
 
 def _window(

@@ -16,6 +16,7 @@ from hpo.steering import Command, RequestKey
 from hpo.store import changes, migrations, refusals, transitions
 from hpo.store.commands import SqlSteering, first_time
 from hpo.store.database import Database
+from hpo.store.outlines import SqlOutlines
 from hpo.store.reading import SqlReader
 from hpo.store.rows import clean, to_study
 from hpo.store.steered import carried_out
@@ -25,7 +26,7 @@ from hpo.trial import Event, Lease, Row, Study, StudyState
 _PATHS_AT_ONCE = 500
 
 
-class SqlStore(SqlSteering, SqlReader):
+class SqlStore(SqlSteering, SqlReader, SqlOutlines):
     """The Store protocol (`hpo.protocols`) over SQLite or PostgreSQL.
 
     Lasts as long as its database. Leases run by the clock of `Database.now`.
