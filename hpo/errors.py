@@ -9,6 +9,12 @@ HpoError                      the one base: `except HpoError` catches all of our
 ├── StudyNotDeletableError    the study is still at work
 ├── StudyStateError           the study is in a state in which that can't be asked of it
 ├── VersionError              the study has changed since it was read. Read it again
+├── InvalidTenantError        a project or a token breaks a rule. Mend it
+├── ProjectExistsError        a project of that name is there already. Choose another name
+├── ProjectNotFoundError      no project of that name, or none that the token is for
+├── ProjectNotEmptyError      the project has studies, or is the default one
+├── TokenExistsError          a live token of the project has that name. Choose another, or revoke it first
+├── TokenNotFoundError        the project has no token of that id
 ├── RequestKeyError           an Idempotency-Key that was used for another request
 ├── InvalidPageError          a page size or a page token that can't be honoured
 ├── LeaseHeldError            another driver is running this study. Retry when its lease has run out
@@ -103,6 +109,49 @@ class VersionError(HpoError):
         super().__init__(
             f"study {name!r} is at version {now}, but the change is for version {given}; read it again and retry"
         )
+
+
+class InvalidTenantError(HpoError):
+    """A project or a token breaks a rule; nothing was changed."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(f"{problem.detail}; {problem.hint}")
+
+
+class ProjectExistsError(HpoError):
+    """A project of that name is there already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"project {name!r} exists already, and names are unique; choose another name")
+
+
+class ProjectNotFoundError(HpoError):
+    """No project of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no project is named {name!r}; `hpo project ls` lists the projects")
+
+
+class ProjectNotEmptyError(HpoError):
+    """The project has studies, or is the default one; nothing was changed."""
+
+
+class TokenExistsError(HpoError):
+    """A live token of the project has that name."""
+
+    def __init__(self, project: str, name: str) -> None:
+        super().__init__(
+            f"a token of project {project!r} is named {name!r} already, and the history tells tokens by their names; "
+            "choose another name, or revoke the old token first (hpo token revoke)"
+        )
+
+
+class TokenNotFoundError(HpoError):
+    """The project has no token of that id."""
+
+    def __init__(self, project: str, id: str) -> None:
+        super().__init__(f"project {project!r} has no token {id!r}; `hpo token ls` lists its tokens by their ids")
 
 
 class RequestKeyError(HpoError):

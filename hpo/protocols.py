@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 from hpo.census import Census
+from hpo.page import MAX_PAGE_SIZE as MAX_PAGE_SIZE
+from hpo.page import Page as Page
 from hpo.spec import StudySpec
 from hpo.steering import Command, RequestKey, Verb
+from hpo.tenancy import DEFAULT_PROJECT, Tenants
 from hpo.trial import (
     Checkpoint,
     Decision,
@@ -29,8 +32,6 @@ from hpo.trial import (
     Trial,
     TrialState,
 )
-
-T = TypeVar("T")
 
 
 class Searcher(Protocol):
@@ -115,41 +116,45 @@ class Scheduler(Protocol):
         """A trial came to its end, for whatever reason. Comes exactly once a trial."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """A part of a list. `next_page_token` is opaque; None on the last page."""
-
-    items: Sequence[T]
-    next_page_token: str | None = None
-
-
-MAX_PAGE_SIZE = 1000
-
-
-class Store(Protocol):
+class Store(Tenants, Protocol):
     """Remembers studies: the truth.
 
     Safe to use from several threads and several processes. What it returns are snapshots. Lists come in pages
     of at most MAX_PAGE_SIZE (InvalidPageError for another size, or a token that the list did not give).
     Any method raises StoreError when the database can't be reached. Unknown names raise StudyNotFoundError.
+    Projects and tokens are in `hpo.tenancy.Tenants`.
     """
 
     # -- studies ------------------------------------------------------------------------------------------
     def create_study(
-        self, spec: StudySpec, *, package: str | None = None, queued: bool = True, request: RequestKey | None = None
+        self,
+        spec: StudySpec,
+        *,
+        project: str = DEFAULT_PROJECT,
+        who: str | None = None,
+        package: str | None = None,
+        queued: bool = True,
+        request: RequestKey | None = None,
     ) -> Study:
-        """A new queued study, with its event study.created. Raises StudyExistsError; then nothing changes.
+        """A new queued study of a project, with its event study.created, which says `who` if given. Raises
+        ProjectNotFoundError, and StudyExistsError whoever's the other is; then nothing changes.
 
         With queued=False it is starting: its creator runs it, and no service picks it up. The same request once more
-        returns the study as it is now; raises RequestKeyError where its key was used for another.
+        returns the study as it is now; raises RequestKeyError where its key was used for another. The key of a request,
+        here and in `steer`, is the project's own: another project may use the same for something else.
         """
 
     def study(self, name: str) -> Study: ...
 
     def studies(
-        self, *, state: StudyState | None = None, page_size: int = 100, page_token: str | None = None
+        self,
+        *,
+        project: str | None = None,
+        state: StudyState | None = None,
+        page_size: int = 100,
+        page_token: str | None = None,
     ) -> Page[Study]:
-        """Newest first (by creation, then by name descending)."""
+        """Of one project, or of all; newest first (by creation, then by name descending)."""
 
     def set_study_state(
         self,

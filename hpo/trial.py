@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hpo.spec import ParamValue, StudySpec
+from hpo.tenancy import DEFAULT_PROJECT
 
 Params = Mapping[str, ParamValue]
 Metrics = Mapping[str, float]
@@ -206,7 +207,9 @@ class Study:
     """A specification and where its search stands."""
 
     name: str
+    """Unique among the studies of all projects."""
     spec: StudySpec
+    project: str = DEFAULT_PROJECT
     state: StudyState = StudyState.QUEUED
     message: str | None = None
     """Why it failed, for people."""
@@ -218,6 +221,10 @@ class Study:
     """The Ray job that runs it, if any."""
     version: int = 1
     """One more with every change; the ETag."""
+    share: int | None = None
+    """How many trials it may train at once for the time being, as others want theirs; None where nobody said so."""
+    waiting: str | None = None
+    """What a study that could run is waiting for, for people."""
     created_at: float
     started_at: float | None = None
     ended_at: float | None = None

@@ -75,7 +75,7 @@ def insert_once(connection: Connection, table: Table, values: dict[str, Any]) ->
 
 
 def update_study(connection: Connection, study_id: int, before: Study, after: Study) -> None:
-    values = {key: value for key, value in study_values(after).items() if key not in ("name", "created_at")}
+    values = {key: value for key, value in study_values(after).items() if key not in ("name", "project", "created_at")}
     connection.execute(update(tables.studies).where(tables.studies.c.id == study_id).values(values))
     states, values = transitions.left_open(before, after)
     if states:

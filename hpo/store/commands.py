@@ -38,7 +38,7 @@ class SqlSteering:
             row = changes.find(connection, name, lock=True)
             study = to_study(row)
             now = self._database.now(connection)
-            if request is not None and not first_time(connection, request, name, now):
+            if request is not None and not first_time(connection, request, study.project, name, now):
                 return study
             if version is not None and version != study.version:
                 raise VersionError(name, version, study.version)
@@ -74,13 +74,14 @@ class SqlSteering:
             return changes.insert_once(connection, roles, {"role": role, **values}) and lease_seconds > 0
 
 
-def first_time(connection: Connection, request: RequestKey, study: str, now: float) -> bool:
+def first_time(connection: Connection, request: RequestKey, project: str, study: str, now: float) -> bool:
     """Whether the request is new: then its key is known from here on. Raises RequestKeyError."""
     connection.execute(delete(requests).where(requests.c.created_at < now - KEPT_SECONDS))
-    values = {"key": request.key, "digest": request.digest, "study": study, "created_at": now}
+    values = {"project": project, "key": request.key, "digest": request.digest, "study": study, "created_at": now}
     if changes.insert_once(connection, requests, values):
         return True
-    known = connection.execute(select(requests).where(requests.c.key == request.key)).mappings().one()
+    same = select(requests).where(requests.c.project == project, requests.c.key == request.key)
+    known = connection.execute(same).mappings().one()
     if (known["digest"], known["study"]) != (request.digest, study):
         raise RequestKeyError(request.key)
     return False

@@ -20,6 +20,7 @@ from hpo.steering import Command, RequestKey, Verb
 from hpo.store import refusals, transitions
 from hpo.store.entry import Entry
 from hpo.store.memory_reading import MemoryReader
+from hpo.store.memory_tenants import MemoryTenants
 from hpo.store.rows import (
     clean,
     encode,
@@ -28,6 +29,7 @@ from hpo.store.rows import (
     to_study,
 )
 from hpo.store.steered import Standing, carried_out, commands, num_enqueued, steered
+from hpo.tenancy import DEFAULT_PROJECT
 from hpo.trial import (
     Event,
     Lease,
@@ -40,28 +42,36 @@ from hpo.trial import (
 T = TypeVar("T")
 
 
-class MemoryStore(MemoryReader):
+class MemoryStore(MemoryTenants, MemoryReader):
     """The Store protocol (`hpo.protocols`) in memory: gone with the process. One lock guards all of it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._last_token = 0
-        self._requests: dict[str, tuple[str, str]] = {}
+        self._requests: dict[tuple[str, str], tuple[str, str]] = {}
         self._roles: dict[str, tuple[str, float]] = {}
 
     # -- studies ------------------------------------------------------------------------------------------
     def create_study(
-        self, spec: StudySpec, *, package: str | None = None, queued: bool = True, request: RequestKey | None = None
+        self,
+        spec: StudySpec,
+        *,
+        project: str = DEFAULT_PROJECT,
+        who: str | None = None,
+        package: str | None = None,
+        queued: bool = True,
+        request: RequestKey | None = None,
     ) -> Study:
         with self._lock:
-            if self._is_known(request, spec.name):
+            self._project(project)
+            if self._is_known(request, project, spec.name):
                 return to_study(self._entry(spec.name).study)
             if spec.name in self._entries:
                 raise StudyExistsError(spec.name)
-            study, event = transitions.created(spec, package, queued, time.time())
+            study, event = transitions.created(spec, project, who, package, queued, time.time())
             entry = self._entries[spec.name] = Entry(study_values(study))
             entry.append(Event, encode(event))
-            self._know(request, spec.name)
+            self._know(request, project, spec.name)
             return study
 
     def set_study_state(
@@ -115,7 +125,7 @@ class MemoryStore(MemoryReader):
         with self._lock:
             entry, now = self._entry(name), time.time()
             study = to_study(entry.study)
-            if self._is_known(request, name):
+            if self._is_known(request, study.project, name):
                 return study
             if version is not None and version != study.version:
                 raise VersionError(name, version, study.version)
@@ -135,7 +145,7 @@ class MemoryStore(MemoryReader):
                 entry.lease = None  # a driver that has slept through its lease must not go on with it
             for line in lines:
                 entry.append(Event, encode(line))
-            self._know(request, name)
+            self._know(request, study.project, name)
             return after
 
     def commands(self, name: str, *, done: bool = False) -> Sequence[Command]:
@@ -145,17 +155,17 @@ class MemoryStore(MemoryReader):
     def _commands(self, name: str, *, done: bool) -> list[Command]:
         return commands([to_event(name, row) for row in self._entry(name).events], done=done)
 
-    def _is_known(self, request: RequestKey | None, study: str) -> bool:
-        known = self._requests.get(request.key) if request is not None else None
+    def _is_known(self, request: RequestKey | None, project: str, study: str) -> bool:
+        known = self._requests.get((project, request.key)) if request is not None else None
         if request is None or known is None:
             return False
         if known != (request.digest, study):
             raise RequestKeyError(request.key)
         return True
 
-    def _know(self, request: RequestKey | None, study: str) -> None:
+    def _know(self, request: RequestKey | None, project: str, study: str) -> None:
         if request is not None:
-            self._requests[request.key] = request.digest, study
+            self._requests[project, request.key] = request.digest, study
 
     def delete_study(self, name: str) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from hpo.census import Census
 from hpo.errors import StudyNotFoundError, TrialNotFoundError
-from hpo.protocols import Page
+from hpo.page import Page
 from hpo.store import paging
 from hpo.store.entry import Entry
 from hpo.store.rows import (
@@ -53,11 +53,20 @@ class MemoryReader:
             return to_study(self._entry(name).study)
 
     def studies(
-        self, *, state: StudyState | None = None, page_size: int = 100, page_token: str | None = None
+        self,
+        *,
+        project: str | None = None,
+        state: StudyState | None = None,
+        page_size: int = 100,
+        page_token: str | None = None,
     ) -> Page[Study]:
-        window = paging.studies_window(state, page_size, page_token)
+        window = paging.studies_window(project, state, page_size, page_token)
         with self._lock:
-            rows = [entry.study for entry in self._entries.values() if state in (None, entry.study["state"])]
+            rows = [
+                entry.study
+                for entry in self._entries.values()
+                if state in (None, entry.study["state"]) and project in (None, entry.study["project"])
+            ]
         rows = sorted(rows, key=window.key, reverse=True)
         if window.after is not None:
             rows = [row for row in rows if window.key(row) < window.after]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from hpo.errors import InvalidPageError
-from hpo.protocols import MAX_PAGE_SIZE, Page
+from hpo.page import MAX_PAGE_SIZE, Page
 from hpo.spec import NAME
 from hpo.store.rows import Values, fits
 from hpo.trial import StudyState, TrialState
@@ -53,10 +53,20 @@ class Window:
         return Page([decode(row) for row in shown], token)
 
 
-def studies_window(state: StudyState | None, page_size: int, page_token: str | None) -> Window:
+def studies_window(project: str | None, state: StudyState | None, page_size: int, page_token: str | None) -> Window:
     """Newest first, then by name descending."""
-    tag = ("studies", StudyState(state).value if state is not None else None)
+    tag = ("studies", project, StudyState(state).value if state is not None else None)
     return _window(tag, (float, str), lambda row: (row["created_at"], row["name"]), page_size, page_token)
+
+
+def projects_window(page_size: int, page_token: str | None) -> Window:
+    """By name."""
+    return _window(("projects",), (str,), lambda row: (row["name"],), page_size, page_token)
+
+
+def tokens_window(project: str, page_size: int, page_token: str | None) -> Window:
+    """Newest first, then by id descending."""
+    return _window(("tokens", project), (float, str), lambda row: (row["created_at"], row["id"]), page_size, page_token)
 
 
 def trials_window(
@@ -94,7 +104,7 @@ def _window(
     page_size: int,
     page_token: str | None,
 ) -> Window:
-    """The page of the list `tag` whose rows have keys of the given kinds: int, str for a study's name, float, or
+    """The page of the list `tag` whose rows have keys of the given kinds: int, str for a name or an id, float, or
     None for a float that may be missing."""
     check_size(page_size)
     if page_token is None:

@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Table, and_, func, or_, select, tuple_
 
 from hpo.census import Census
 from hpo.errors import TrialNotFoundError
-from hpo.protocols import Page
+from hpo.page import Page
+from hpo.spec import NAME
 from hpo.store import changes, paging
 from hpo.store.census import take
 from hpo.store.database import Database
@@ -58,11 +59,18 @@ class SqlReader:
             return to_study(changes.find(connection, name))
 
     def studies(
-        self, *, state: StudyState | None = None, page_size: int = 100, page_token: str | None = None
+        self,
+        *,
+        project: str | None = None,
+        state: StudyState | None = None,
+        page_size: int = 100,
+        page_token: str | None = None,
     ) -> Page[Study]:
-        window = paging.studies_window(state, page_size, page_token)
+        window = paging.studies_window(project, state, page_size, page_token)
         key = tuple_(studies.c.created_at, studies.c.name)
         query = select(studies).order_by(studies.c.created_at.desc(), studies.c.name.desc())
+        if project is not None:
+            query = query.where(studies.c.project == (project if NAME.fullmatch(project) else ""))
         if state is not None:
             query = query.where(studies.c.state == StudyState(state).value)
         if window.after is not None:

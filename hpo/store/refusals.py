@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpo.errors import LeaseHeldError, LeaseLostError, StudyNotDeletableError
+from hpo.errors import LeaseHeldError, LeaseLostError, ProjectNotEmptyError, StudyNotDeletableError
+from hpo.tenancy import DEFAULT_PROJECT
 from hpo.trial import Lease, Row, StudyState
 
 
@@ -26,6 +27,19 @@ def not_deletable(study: str, state: StudyState) -> StudyNotDeletableError:
     return StudyNotDeletableError(
         f"study {study!r} is {state}, and only a study that has ended can be deleted; stop it first (hpo stop {study})"
     )
+
+
+def check_deletable(project: str, num_studies: int) -> None:
+    """Raises ProjectNotEmptyError unless a project with so many studies may be deleted."""
+    if num_studies:
+        raise ProjectNotEmptyError(
+            f"project {project!r} has {num_studies} studies, and only an empty one can be deleted; "
+            "delete them first (hpo rm)"
+        )
+    if project == DEFAULT_PROJECT:
+        raise ProjectNotEmptyError(
+            f"project {project!r} takes the studies for which nobody names a project, so it stays; delete another"
+        )
 
 
 def check_rows(lease: Lease, rows: Sequence[Row]) -> None:

@@ -230,6 +230,7 @@ def study_values(study: Study) -> dict[str, Any]:
     return {
         "name": study.name,
         "spec": json.dumps(to_data(study.spec)),
+        "project": study.project,
         "state": study.state.value,
         "message": study.message,
         "package": study.package,
@@ -239,6 +240,8 @@ def study_values(study: Study) -> dict[str, Any]:
         "created_at": study.created_at,
         "started_at": study.started_at,
         "ended_at": study.ended_at,
+        "share": study.share,
+        "waiting": study.waiting,
     }
 
 
@@ -246,6 +249,7 @@ def to_study(values: Values) -> Study:
     return Study(
         name=values["name"],
         spec=to_spec(values["spec"]),
+        project=values["project"],
         state=StudyState(values["state"]),
         message=values["message"],
         package=values["package"],
@@ -255,6 +259,8 @@ def to_study(values: Values) -> Study:
         created_at=values["created_at"],
         started_at=values["started_at"],
         ended_at=values["ended_at"],
+        share=values["share"],
+        waiting=values["waiting"],
     )
 
 

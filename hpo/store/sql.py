@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 from hpo.errors import StoreError, StudyExistsError
 from hpo.spec import StudySpec
 from hpo.steering import Command, RequestKey
-from hpo.store import changes, migrations, refusals, transitions
+from hpo.store import changes, migrations, refusals, tenants, transitions
 from hpo.store.commands import SqlSteering, first_time
 from hpo.store.database import Database
 from hpo.store.outlines import SqlOutlines
@@ -21,12 +21,14 @@ from hpo.store.reading import SqlReader
 from hpo.store.rows import clean, to_study
 from hpo.store.steered import carried_out
 from hpo.store.tables import checkpoints, leases, requests, studies
+from hpo.store.tenants import SqlTenants
+from hpo.tenancy import DEFAULT_PROJECT
 from hpo.trial import Event, Lease, Row, Study, StudyState
 
 _PATHS_AT_ONCE = 500
 
 
-class SqlStore(SqlSteering, SqlReader, SqlOutlines):
+class SqlStore(SqlTenants, SqlSteering, SqlReader, SqlOutlines):
     """The Store protocol (`hpo.protocols`) over SQLite or PostgreSQL.
 
     Lasts as long as its database. Leases run by the clock of `Database.now`.
@@ -55,13 +57,21 @@ class SqlStore(SqlSteering, SqlReader, SqlOutlines):
 
     # -- studies ------------------------------------------------------------------------------------------
     def create_study(
-        self, spec: StudySpec, *, package: str | None = None, queued: bool = True, request: RequestKey | None = None
+        self,
+        spec: StudySpec,
+        *,
+        project: str = DEFAULT_PROJECT,
+        who: str | None = None,
+        package: str | None = None,
+        queued: bool = True,
+        request: RequestKey | None = None,
     ) -> Study:
         with self._database.writing() as connection:
+            tenants.exists(connection, project)
             now = self._database.now(connection)
-            if request is not None and not first_time(connection, request, spec.name, now):
+            if request is not None and not first_time(connection, request, project, spec.name, now):
                 return to_study(changes.find(connection, spec.name))
-            study, event = transitions.created(spec, package, queued, now)
+            study, event = transitions.created(spec, project, who, package, queued, now)
             study_id = changes.insert_study(connection, study)
             if study_id is None:
                 raise StudyExistsError(spec.name)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -76,7 +77,13 @@ studies = Table(
     Column("last_id", BigInteger, nullable=False),
     # How many measurements it has: counting them anew would read millions of rows.
     Column("steps", BigInteger, nullable=False),
+    # No reference: SQLite could add one only by copying the table, which would drop the rows of all others. Whoever
+    # makes a study, or deletes a project, locks the project's row first.
+    Column("project", _Name, nullable=False, server_default="default"),
+    Column("share", BigInteger),
+    Column("waiting", Text),
     Index("ix_studies_created", "created_at", "name"),
+    Index("ix_studies_project", "project", "created_at", "name"),
 )
 
 leases = Table(
@@ -154,7 +161,8 @@ events = Table(
 requests = Table(
     "requests",
     metadata,
-    # An Idempotency-Key: kept for a while, so that a request that is sent again changes nothing.
+    # An Idempotency-Key of a project: kept for a while, so that a request that is sent again changes nothing.
+    Column("project", _Name, primary_key=True, server_default="default"),
     Column("key", String(200), primary_key=True),
     Column("digest", String(64), nullable=False),
     Column("study", _Name, nullable=False),
@@ -169,3 +177,33 @@ roles = Table(
     Column("holder", Text, nullable=False),
     Column("expires_at", Double, nullable=False),
 )
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("name", _Name, primary_key=True),
+    Column("max_trials", BigInteger),
+    Column("max_gpus", Double),
+    Column("max_studies", BigInteger),
+    Column("created_at", Double, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("project", _Name, ForeignKey("projects.name", ondelete="CASCADE"), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("name", _Name, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("last_used_at", Double),
+    Column("revoked_at", Double),
+    Index("ix_tokens_project", "project", "created_at", "id"),
+    # One live token of a project has a name. Once it is revoked, another may.
+    Index(
+        "uq_tokens_name", "project", "name", unique=True,
+        sqlite_where=text("revoked_at IS NULL"), postgresql_where=text("revoked_at IS NULL"),
+    ),
+)  # fmt: skip

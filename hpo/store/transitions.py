@@ -13,10 +13,13 @@ from hpo.store.rows import clean
 from hpo.trial import Event, Study, StudyState, TrialState
 
 
-def created(spec: StudySpec, package: str | None, queued: bool, now: float) -> tuple[Study, Event]:
+def created(
+    spec: StudySpec, project: str, who: str | None, package: str | None, queued: bool, now: float
+) -> tuple[Study, Event]:
     state = StudyState.QUEUED if queued else StudyState.STARTING
-    study = Study(name=spec.name, spec=spec, state=state, package=package, created_at=now)
-    return study, Event(study=spec.name, kind="study.created", recorded_at=now)
+    study = Study(name=spec.name, spec=spec, project=project, state=state, package=package, created_at=now)
+    data = {} if who is None else {"who": clean(who)}
+    return study, Event(study=spec.name, kind="study.created", data=data, recorded_at=now)
 
 
 def moved(

@@ -12,6 +12,7 @@ from conformance.store_rows import RowConformance
 from conformance.store_steering import SteeringConformance
 from conformance.store_steering_changes import SteeringChangesConformance
 from conformance.store_studies import StudyConformance
+from conformance.store_tenants import TenantConformance
 from conformance.store_values import spec
 
 from hpo.protocols import Store
@@ -20,7 +21,7 @@ from hpo.trial import Lease
 
 class StoreConformance(
     StudyConformance, RowConformance, HistoryConformance, EventConformance, CensusConformance, SteeringConformance,
-    SteeringChangesConformance, RequestConformance, OutlineConformance,
+    SteeringChangesConformance, RequestConformance, OutlineConformance, TenantConformance,
 ):  # fmt: skip
     """Subclasses give `store`, and `peer`: another store on the same database, as in another process."""
 

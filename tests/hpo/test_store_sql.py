@@ -21,15 +21,18 @@ from conformance.store_values import checkpoint, decision, event, inheritance, m
 from sqlalchemy import Engine, text
 from sqlalchemy import event as hooks
 
-from hpo.errors import StoreError
+from hpo.errors import RequestKeyError, StoreError
 from hpo.steering import RequestKey
 from hpo.store import migrations, open_store
+from hpo.tenancy import Role
 from hpo.trial import Action, Row, StudyState, TrialState
 
 TABLES = {
     "studies", "leases", "trials", "measurements", "decisions", "checkpoints", "inheritances", "events",
-    "requests", "roles",
+    "requests", "roles", "projects", "tokens",
 }  # fmt: skip
+
+NOT_OF_A_STUDY = {"roles", "projects", "tokens"}
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -209,6 +212,51 @@ def test_many_may_open_a_database_of_the_first_schema_at_once(old_url: str) -> N
     assert migrations.check(old_url) == []
 
 
+# -- projects and tokens ----------------------------------------------------------------------------------
+def test_what_was_there_before_projects_is_the_default_ones(url: str) -> None:
+    migrations.upgrade(url, "0003")
+    with connected(url) as connection:
+        for statement in OLD_ROWS:
+            connection.exec_driver_sql(statement)
+        connection.exec_driver_sql("INSERT INTO requests VALUES ('key', 'digest', 'old', 9e9)")
+    with closing(open_store(url)) as store:
+        assert store.project("default").created_at == store.study("old").created_at == 1.77e9
+        assert [study.name for study in store.studies(project="default").items] == ["old"]
+        with pytest.raises(RequestKeyError):
+            store.create_study(spec(), request=RequestKey("key", "digest"))
+
+
+def test_the_way_down_from_projects_keeps_the_studies_and_the_default_projects_keys(url: str) -> None:
+    with closing(open_store(url)) as store:
+        store.create_project("other")
+        store.create_token("id", "digest", project="other", name="ann", role=Role.READER)
+        ours = store.create_study(spec(), request=RequestKey("key", "digest"))
+        store.create_study(spec("t"), project="other", request=RequestKey("key", "digest"))
+        lease = store.claim("s", holder="h", lease_seconds=60)
+        store.write(lease, [trial(0), measurement(1)])
+        migrations.downgrade(url, "0003")
+        assert table_names(url) == TABLES - {"projects", "tokens"}
+        with connected(url) as connection:
+            assert connection.exec_driver_sql("SELECT key, study FROM requests").all() == [("key", "s")]
+    with closing(open_store(url)) as store:
+        assert migrations.check(url) == []
+        assert store.study("s") == ours
+        assert store.study("t").project == "default"
+        assert store.counts("s").steps == 1
+        assert [project.name for project in store.projects().items] == ["default"]
+
+
+def test_only_the_digest_of_a_tokens_secret_is_in_the_database(url: str) -> None:
+    with closing(open_store(url)) as store:
+        store.create_token("id", "digest", project="default", name="ann", role=Role.READER)
+    with connected(url) as connection:
+        [row] = connection.exec_driver_sql("SELECT * FROM tokens").mappings()
+    assert set(row) == {
+        "id", "digest", "project", "role", "name", "created_at", "expires_at", "last_used_at", "revoked_at"
+    }  # fmt: skip
+    assert (row["id"], row["digest"]) == ("id", "digest")
+
+
 # -- all or nothing ---------------------------------------------------------------------------------------
 def test_a_write_that_the_database_breaks_off_leaves_nothing(url: str) -> None:
     with closing(open_store(url)) as store:
@@ -228,12 +276,12 @@ def test_to_delete_a_study_leaves_no_row_behind(url: str) -> None:
         store.create_study(spec(), request=RequestKey("key", "digest"))
         store.write(store.claim("s", holder="h", lease_seconds=60), rows)
         with connected(url) as connection:
-            for table in TABLES - {"roles"}:
+            for table in TABLES - NOT_OF_A_STUDY:
                 assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() > 0, table
         store.set_study_state("s", StudyState.FAILED)
         store.delete_study("s")
     with connected(url) as connection:
-        for table in TABLES:
+        for table in TABLES - {"projects"}:
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() == 0, table
 
 
