@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all chaos check clean
+.PHONY: demo test test-all chaos docs check clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.installed: pyproject.toml constraints.txt tests/s3-server.txt
@@ -35,6 +35,12 @@ test-all: test
 chaos: $(VENV)/.installed
 	PYTHONPATH=.:tests $(BIN)/python -m chaos --save
 
+## docs: build the documentation into docs/site; a broken link or anchor fails it
+docs: $(VENV)/.installed
+	$(BIN)/python -m docs.generator
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --config-file docs/mkdocs.yml
+	@echo "open docs/site/index.html"
+
 ## check: formatting, lint, types, import contracts
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
@@ -43,4 +49,4 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) .hpo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .hpo build docs/site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -81,6 +81,10 @@ TITLES: dict[str, str] = {
 }
 
 
+BY_STATUS = {404: "no-such-route", 405: "method-not-allowed", 500: "internal-error"}
+"""What no route answers by itself."""
+
+
 def problem_json(
     status: int, slug: str, detail: str,
     *, problems: Iterable[Problem] = (), headers: Mapping[str, str] | None = None, instance: str | None = None,
@@ -141,7 +145,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        slug = {404: "no-such-route", 405: "method-not-allowed"}.get(error.status_code, "invalid-request")
+        slug = BY_STATUS.get(error.status_code, "invalid-request")
         where = f"{request.method} {request.url.path}"
         detail = {
             404: f"{where}: there is no such address; /docs lists all of them",
@@ -158,7 +162,7 @@ def _unexpected(request: Request, error: Exception) -> JSONResponse:
     instance = f"urn:uuid:{uuid.uuid4()}"
     log.error("%s %s failed (%s)", request.method, request.url.path, instance, exc_info=error)
     detail = f"this is an error of ours, not yours; the service's log has it under {instance}"
-    return problem_json(500, "internal-error", detail, instance=instance)
+    return problem_json(500, BY_STATUS[500], detail, instance=instance)
 
 
 def _problem(details: Mapping[str, Any]) -> Problem:

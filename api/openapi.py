@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.bodies import ForkRequest, RetryRequest, StudyChange, TrialsEnqueue
+from api.routes.common import problems
 from api.schemas import ProblemAnswer, StudyCreate
 
 
@@ -25,7 +26,19 @@ def describe(app: FastAPI) -> None:
                 for name, definition in schema.pop("$defs", {}).items():
                     schemas.setdefault(name, definition)
                 schemas[model.__name__] = schema
+            _invalid_requests(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _invalid_requests(document: dict[str, Any]) -> None:
+    """Put our problem document where FastAPI announces its own answer to a parameter that breaks its rule."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            answer = operation["responses"].get("422", {})
+            if "application/json" in answer.get("content", {}):
+                operation["responses"]["422"] = {**answer, "content": problems(422)[422]["content"]}
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

@@ -40,17 +40,21 @@ def finite(value: object) -> Any:
 class Answer(BaseModel):
     """Frozen; takes what a newer service adds."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True, use_attribute_docstrings=True)
 
 
 class StudyCreate(BaseModel):
     """A study to run."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", json_schema_extra={"examples": [{"spec": examples.SPEC, "package": None}]}
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"spec": examples.SPEC, "package": None}]},
     )
 
     spec: StudySpec
+    """The specification, as a file would say it."""
     package: str | None = Field(default=None, pattern=f"^{DIGEST}$")
     """The uploaded working folder that holds the trainable, if it isn't one of ours."""
 
@@ -61,22 +65,37 @@ class TrialAnswer(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [examples.TRIAL]})
 
     study: str
+    """The study's name."""
     number: int
+    """Counts from 0 within the study."""
     params: dict[str, ParamValue]
+    """The configuration that it trains with, or did last."""
     state: TrialState
+    """Where it stands."""
     generation: int
+    """How often it went on from other weights."""
     parent: int | None
+    """The trial whose weights it took over last; else null."""
     step: int
+    """The last step reported; 0 before the first report."""
     value: Number | None
+    """The first objective's metric at the trial's best step; null before there is one."""
     value_step: int | None
+    """The step of `value`."""
     value_generation: int | None
+    """The generation of `value`."""
     value_params: dict[str, ParamValue] | None
     """The configuration that gave `value`, where it is not `params` any more; else null."""
     cause: FailureCause | None
+    """Why it failed; else null."""
     message: str | None
+    """For people: why it was stopped, or how it failed."""
     created_at: float
+    """When the searcher proposed it."""
     started_at: float | None
+    """When its training began."""
     ended_at: float | None
+    """When it ended."""
 
     @property
     def best_params(self) -> dict[str, ParamValue]:
@@ -90,35 +109,53 @@ class StudyAnswer(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [examples.STUDY]})
 
     name: str
+    """Unique in the service."""
     spec: StudySpec
+    """The specification, with every default filled in."""
     state: StudyState
+    """Where it stands."""
     message: str | None
+    """For people: why it failed, or who paused it."""
     package: str | None
+    """The uploaded working folder, if there is one."""
     attempt: int
+    """How many drivers were started for it."""
     job: str | None
+    """The Ray job that runs it, if there is one."""
     version: int
+    """One more with every change; the ETag."""
     created_at: float
+    """When it was submitted."""
     started_at: float | None
+    """When it first ran."""
     ended_at: float | None
+    """When it ended."""
 
 
 class SpanAnswer(Answer):
     """A median, with its 10 % and 90 % quantiles."""
 
     median: float
+    """Half of the simulated runs are below it."""
     low: float
+    """The 10 % quantile."""
     high: float
+    """The 90 % quantile."""
 
 
 class EstimateAnswer(Answer):
     """What a study needs with so many trials at once."""
 
     workers: int
+    """Trials at once."""
     seconds: SpanAnswer
+    """How long the study takes."""
     steps: SpanAnswer
+    """How many steps it trains."""
     share_of_full: float
     """Steps over those of the same trials without a scheduler."""
     stopped: SpanAnswer
+    """How many trials the scheduler ends early."""
     busy: float
     """The share of the workers' time that is spent at steps."""
 
@@ -127,14 +164,18 @@ class PreviewAnswer(Answer):
     """How a study would run."""
 
     spec: StudySpec
+    """The specification as it would run."""
     estimates: list[EstimateAnswer]
+    """One for each number of trials at once."""
 
 
 class CountsAnswer(Answer):
     """How many trials are in each state, and how many steps were reported."""
 
     trials: dict[TrialState, int]
+    """How many trials are in each state."""
     steps: int
+    """Measurements recorded."""
 
 
 class StudyDetailAnswer(StudyAnswer):
@@ -153,41 +194,62 @@ class StudyDetailAnswer(StudyAnswer):
     )
 
     counts: CountsAnswer
+    """What it has spent."""
     incumbent: TrialAnswer | None
+    """The best trial so far; null before there is one."""
 
 
 class MeasurementAnswer(Answer):
     """What a trial reported at one step."""
 
     trial: int
+    """The trial's number."""
     generation: int
+    """Which life of the trial's weights."""
     step: int
+    """The step that was measured."""
     metrics: dict[str, Number]
+    """All that the trainable reported, by name."""
     recorded_at: float
+    """When it was recorded."""
 
 
 class DecisionAnswer(Answer):
     """What the scheduler answered to one measurement, and why."""
 
     trial: int
+    """The trial's number."""
     generation: int
+    """Which life of the trial's weights."""
     step: int
+    """The step of the measurement."""
     action: Action
+    """What the trial does next."""
     reason: str
+    """For people."""
     rung: int | None
+    """The rung's step, if the report fell on a rung."""
     cutoff: Number | None
+    """What the rung demanded of the metric."""
     recorded_at: float
+    """When it was recorded."""
 
 
 class CheckpointAnswer(Answer):
     """A folder that a trial can go on from."""
 
     trial: int
+    """The trial's number."""
     generation: int
+    """Which life of the trial's weights."""
     step: int
+    """The step that it was saved at."""
     path: str
+    """The folder, or its address on S3."""
     size_bytes: int
+    """Of all its files."""
     recorded_at: float
+    """When it was recorded."""
 
 
 class InheritanceAnswer(Answer):
@@ -196,10 +258,13 @@ class InheritanceAnswer(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [examples.INHERITANCE]})
 
     trial: int
+    """Who went on."""
     generation: int
     """The one that began with it."""
     donor: int
+    """Whose weights it took."""
     donor_generation: int
+    """Which life of the donor's weights."""
     step: int
     """The step of the donor's checkpoint."""
     params: dict[str, ParamValue]
@@ -207,13 +272,16 @@ class InheritanceAnswer(Answer):
     path: str
     """The donor's checkpoint."""
     reason: str
+    """For people."""
     recorded_at: float
+    """When it was recorded."""
 
 
 class BestAnswer(TrialAnswer):
     """A trial among the best, with the checkpoint of its best step, if it is kept."""
 
     checkpoint: CheckpointAnswer | None
+    """Of the step that gave `value`; null where it isn't kept."""
 
 
 class EventAnswer(Answer):
@@ -222,62 +290,82 @@ class EventAnswer(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [examples.EVENT]})
 
     id: int
+    """Rising; `Last-Event-ID` and `after` go on from it."""
     study: str
+    """The study's name."""
     kind: str
+    """What happened; the reference lists all kinds."""
     trial: int | None
+    """The trial that it is about; else null."""
     data: dict[str, Any]
+    """By kind."""
     recorded_at: float
+    """When it was recorded."""
 
 
 class ListAnswer(Answer, Generic[T]):
     """A page of a list; with `page_token` = `next_page_token` comes the next one. Null on the last page."""
 
+    # A generic model's docstring doesn't reach the schemas of what is made of it.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(description=ListAnswer.__doc__))
+
     items: list[T]
+    """In the list's order."""
     next_page_token: str | None
+    """For the next page; null on the last."""
 
 
 class EventsAnswer(Answer):
     """Events in their order; `?after=` = `last_id` goes on from there."""
 
     items: list[EventAnswer]
+    """The oldest first."""
     last_id: int
+    """The id of the last; what was asked for where there are none."""
 
 
 class BestListAnswer(Answer):
     """The best trials, the best first."""
 
     items: list[BestAnswer]
+    """At most as many as were asked for."""
 
 
 class CheckpointsAnswer(Answer):
     """A trial's checkpoints, in the order in which they were recorded."""
 
     items: list[CheckpointAnswer]
+    """All that are kept."""
 
 
 class InheritancesAnswer(Answer):
     """A study's family tree, in the order in which it grew."""
 
     items: list[InheritanceAnswer]
+    """All edges."""
 
 
 class ValidAnswer(Answer):
     """The specification as it would run, with every default filled in."""
 
     spec: StudySpec
+    """As it would be stored."""
 
 
 class PackageAnswer(Answer):
     """An uploaded working folder."""
 
     package: str
+    """`sha256:` and the digest; to be sent with a specification."""
 
 
 class Part(Answer):
     """One thing that the service needs."""
 
     ok: bool
+    """Whether it works."""
     detail: str
+    """For people."""
 
 
 class ReadyAnswer(Answer):
@@ -286,14 +374,18 @@ class ReadyAnswer(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [examples.READY]})
 
     ready: bool
+    """Whether all parts work."""
     parts: dict[str, Part]
+    """By name: store, storage, controller, ray."""
 
 
 class HealthAnswer(Answer):
     """The process is alive."""
 
     status: Literal["alive"] = "alive"
+    """Always this."""
     version: str
+    """Of the service."""
 
 
 class ProblemField(Answer):
@@ -313,8 +405,14 @@ class ProblemAnswer(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [examples.PROBLEM]})
 
     type: str
+    """A stable name, such as `urn:hpo:problem:study-not-found`."""
     title: str
+    """The type in words."""
     status: int
+    """The HTTP status once more."""
     detail: str
+    """The value, the rule and the remedy."""
     instance: str | None = None
+    """Of an error of ours: what the service's log has it under."""
     errors: list[ProblemField] = []
+    """Each field at fault."""

@@ -33,7 +33,9 @@ S3_VARIABLES = (
 class Settings(BaseSettings):
     """Where things are and who may ask. All paths are absolute, so that jobs on the cluster find the same ones."""
 
-    model_config = SettingsConfigDict(env_prefix="HPO_", frozen=True, validate_default=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="HPO_", frozen=True, validate_default=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     home: Path = Path(".hpo")
     """State: database, tokens, packages, logs."""
@@ -42,12 +44,15 @@ class Settings(BaseSettings):
     storage: Annotated[Address, NoDecode] = Path()
     """Checkpoints: a folder (`$HPO_HOME/storage` unless given), or `s3://BUCKET[/PREFIX]`."""
     host: str = "127.0.0.1"
+    """Where the service listens; `0.0.0.0` for all interfaces."""
     port: int = 8000
+    """The service's."""
     ray_address: str = ""
     """The dashboard of a Ray cluster elsewhere; the head that `hpo up` starts unless given."""
     ray_token: SecretStr | None = None
     """The token of that cluster (its RAY_AUTH_TOKEN); else `$HPO_HOME/ray_token`."""
     dashboard_port: int = 8265
+    """Of the dashboard of the head that `hpo up` starts."""
     token: SecretStr | None = None
     """Who has it may do all; else `$HPO_HOME/token`, written at the first start."""
     log_format: Literal["text", "json"] = "text"

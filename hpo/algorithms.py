@@ -34,6 +34,8 @@ class OptunaSearch(Table):
 
     algorithm: Literal["optuna"]
     sampler: Literal["tpe", "random", "cmaes", "gp", "nsgaii", "qmc"] = "tpe"
+    """Which of Optuna's: tree-structured Parzen estimators, random, CMA-ES, a Gaussian process, NSGA-II, or
+    quasi-random."""
     startup_trials: Annotated[int, Field(ge=1)] | None = None
     """Random configurations before the model is asked."""
 
@@ -43,6 +45,7 @@ class HyperoptSearch(Table):
 
     algorithm: Literal["hyperopt"]
     sampler: Literal["tpe", "anneal"] = "tpe"
+    """Which of HyperOpt's: tree-structured Parzen estimators, or annealing."""
     startup_trials: Annotated[int, Field(ge=1)] | None = None
     """Random configurations before the model is asked (tpe only)."""
 
@@ -169,6 +172,7 @@ class RaySchedule(Table):
     """One of Ray Tune's own schedulers, such as `ray:PB2`. After a restart of the driver it starts with no memory."""
 
     algorithm: str
+    """`ray:` and the name of its class in `ray.tune.schedulers`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Its constructor's arguments, without metric, mode and time_attr."""
 

@@ -49,9 +49,14 @@ class FloatParameter(_Parameter):
 
     type: Literal["float"]
     low: float
+    """The least value."""
     high: float
+    """The greatest value; it is tried too."""
     log: bool = False
+    """Whether values are spread evenly by their logarithm: as many between 0.001 and 0.01 as between 0.01 and 0.1. It
+    needs low > 0."""
     step: Annotated[float, Field(gt=0)] | None = None
+    """The distance of the values, counted from low; all numbers between unless given."""
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -64,9 +69,13 @@ class IntParameter(_Parameter):
 
     type: Literal["int"]
     low: int
+    """The least value."""
     high: int
+    """The greatest value; it is tried too."""
     log: bool = False
+    """Whether values are spread evenly by their logarithm. It needs low > 0."""
     step: Annotated[int, Field(gt=0)] | None = None
+    """The distance of the values, counted from low; 1 unless given."""
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -79,6 +88,7 @@ class CategoricalParameter(_Parameter):
 
     type: Literal["categorical"]
     choices: Annotated[tuple[str | bool | int | float, ...], Field(min_length=1, max_length=MAX_CHOICES)]
+    """The values, each once. Their types matter: 1 is not 1.0, and neither is true."""
 
     @field_validator("choices")
     @classmethod

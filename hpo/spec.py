@@ -67,7 +67,9 @@ class Objective(Table):
     """The metric that the search is for."""
 
     metric: Annotated[str, Field(min_length=1, max_length=100)]
+    """Its name, as the trainable reports it."""
     direction: Literal["minimize", "maximize"]
+    """Which values are the better ones."""
     goal: float | None = None
     """The study ends when a trial has reached it."""
 
@@ -84,8 +86,11 @@ class Budget(Table):
     """What the study may spend. Where several are given, the first that is spent ends the study."""
 
     trials: Annotated[int, Field(ge=1)]
+    """Configurations that are tried; those that fail count."""
     steps_per_trial: Annotated[int, Field(ge=1, le=MAX_STEPS_PER_TRIAL)] = 100
+    """The most that one trial is trained; the trainable says what a step is (an epoch, say)."""
     total_steps: Annotated[int, Field(ge=1)] | None = None
+    """Steps of all trials together."""
     wall_seconds: Annotated[float, Field(gt=0)] | None = None
     """Since it first ran; the time that it was paused doesn't count."""
     disk_gigabytes: Annotated[float, Field(gt=0)] | None = None
@@ -107,8 +112,11 @@ class Resources(Table):
     """What one trial runs on: a group of `workers` processes, together under DDP where there are several."""
 
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Processes a trial."""
     cpus_per_worker: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    """CPUs that each of them reserves."""
     gpus_per_worker: Annotated[float, Field(ge=0, le=64)] = 0.0
+    """GPUs that each of them has; a fraction shares one between trials."""
 
 
 class Retry(Table):
@@ -135,9 +143,11 @@ class StudySpec(Table):
     trainable: str
     """One of ours (`headlines`), or your own `package.module:function`."""
     parameters: Annotated[dict[str, Parameter], Field(min_length=1, max_length=MAX_PARAMETERS)]
+    """What is varied: a table for each parameter, by its name."""
     objectives: Objectives = Field(alias="objective")
     """In a file `[objective]`, or one `[[objective]]` each."""
     budget: Budget
+    """What the study may spend."""
     forbidden: Annotated[tuple[dict[str, Values], ...], Field(max_length=MAX_FORBIDDEN)] = ()
     """Combinations that are never tried: each matches where all of its parameters are active and have one of the
     values."""
@@ -146,17 +156,23 @@ class StudySpec(Table):
     warm_start: Annotated[tuple[str, ...], Field(max_length=MAX_WARM_STARTS)] = ()
     """Past studies whose trials the searcher learns from before it begins."""
     search: SearchSpec = RandomSearch()
+    """Which searcher picks the configurations."""
     scheduler: SchedulerSpec = FifoSchedule()
+    """Which scheduler says for how long a trial is trained."""
     concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Trials at once; as many as the cluster can hold unless given."""
     resources: Resources = Resources()
+    """What one trial runs on."""
     fixed: dict[str, ParamValue] = Field(default_factory=dict)
     """Constants that the trainable gets beside the parameters."""
     retry: Retry = Retry()
+    """How often a trial that was lost goes on."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Of all randomness: the same seed and the same measurements give the same proposals and decisions."""
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     """Of the studies that wait, those of a higher priority start first."""
     labels: dict[str, str] = Field(default_factory=dict)
+    """Words of your own, by name; they change nothing."""
 
     @property
     def objective(self) -> Objective:

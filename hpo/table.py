@@ -18,7 +18,9 @@ Typed = tuple[type, ParamValue]
 
 
 class Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    """A docstring under a field is its description in the reference and in OpenAPI."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Breach(NamedTuple):

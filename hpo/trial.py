@@ -186,11 +186,7 @@ class Inheritance:
 class Event:
     """A line of a study's history, in the order of `id` (rising, unique within its study; 0 until it is stored).
 
-    Kinds: study.created, study.starting, study.running, study.succeeded, study.failed, study.cancelled,
-    study.placed, study.resumed, study.diverged, study.exhausted, study.warm_started, trial.created, trial.started,
-    trial.reported, trial.paused, trial.resumed, trial.inherited, trial.requeued, trial.stopped, trial.completed,
-    trial.failed, trial.retried, trial.enqueued, incumbent.changed, job.submitted, study.changed, command.requested,
-    command.done (see `hpo.steering`), checkpoint.damaged, checkpoint.evicted.
+    `hpo.events` lists the kinds.
     """
 
     study: str
