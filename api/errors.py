@@ -43,6 +43,7 @@ ERRORS: tuple[tuple[type[HpoError], int, str], ...] = (
     (hpo.StudyNotFoundError, 404, "study-not-found"),
     (hpo.TrialNotFoundError, 404, "trial-not-found"),
     (hpo.InvalidPageError, 400, "invalid-page"),
+    (hpo.InvalidQueryError, 422, "invalid-request"),
     (hpo.TrainableNotFoundError, 422, "trainable-not-found"),
     (hpo.PlacementError, 422, "placement-impossible"),
     (hpo.LeaseHeldError, 409, "lease-held"),
@@ -120,6 +121,8 @@ def answer_to(error: HpoError) -> JSONResponse | None:
             if isinstance(error, hpo.InvalidSpecError):
                 # The specification stands under /spec in the body of every request that has one.
                 problems = tuple(Problem(f"/spec{p.pointer}", p.detail, p.hint) for p in error.problems)
+            if isinstance(error, hpo.InvalidQueryError):
+                problems = (error.problem,)
             headers = {"Retry-After": "2"} if status == 503 else None
             return problem_json(status, slug, str(error), problems=problems, headers=headers)
     return None

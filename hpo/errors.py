@@ -17,6 +17,7 @@ HpoError                      the one base: `except HpoError` catches all of our
 ├── TokenNotFoundError        the project has no token of that id
 ├── RequestKeyError           an Idempotency-Key that was used for another request
 ├── InvalidPageError          a page size or a page token that can't be honoured
+├── InvalidQueryError         a filter or an order that a list doesn't understand. Mend it
 ├── LeaseHeldError            another driver is running this study. Retry when its lease has run out
 ├── LeaseLostError            this driver's lease has run out and another holds it: stop; never retry
 ├── StoreError                the database can't be reached or refuses. Retry later
@@ -165,6 +166,14 @@ class RequestKeyError(HpoError):
 
 class InvalidPageError(HpoError):
     """A page size out of range, or a page token that this list did not give."""
+
+
+class InvalidQueryError(HpoError):
+    """What a list was asked for can't be understood, or can't be given; `parameter` is what was asked with."""
+
+    def __init__(self, parameter: str, detail: str, hint: str) -> None:
+        self.problem = Problem(f"/query/{parameter}", detail, hint)
+        super().__init__(f"{parameter}: {detail}; {hint}")
 
 
 class LeaseHeldError(HpoError):

@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 MAX_PAGE_SIZE = 1000
+NEWEST_FIRST = "created_at desc"
+"""The order of studies, unless another is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from hpo.census import Census
 from hpo.page import MAX_PAGE_SIZE as MAX_PAGE_SIZE
+from hpo.page import NEWEST_FIRST
 from hpo.page import Page as Page
 from hpo.spec import StudySpec
 from hpo.steering import Command, RequestKey, Verb
@@ -120,7 +121,9 @@ class Store(Tenants, Protocol):
     """Remembers studies: the truth.
 
     Safe to use from several threads and several processes. What it returns are snapshots. Lists come in pages
-    of at most MAX_PAGE_SIZE (InvalidPageError for another size, or a token that the list did not give).
+    of at most MAX_PAGE_SIZE (InvalidPageError for another size, or a token that the list did not give). A `filter` is
+    written as `hpo.filters` says; an order is a column, with ` asc` or ` desc`, and what has no value comes last
+    (InvalidQueryError for others).
     Any method raises StoreError when the database can't be reached. Unknown names raise StudyNotFoundError.
     Projects and tokens are in `hpo.tenancy.Tenants`.
     """
@@ -151,10 +154,12 @@ class Store(Tenants, Protocol):
         *,
         project: str | None = None,
         state: StudyState | None = None,
+        filter: str | None = None,
+        order_by: str = NEWEST_FIRST,
         page_size: int = 100,
         page_token: str | None = None,
     ) -> Page[Study]:
-        """Of one project, or of all; newest first (by creation, then by name descending)."""
+        """Of one project, or of all; by created_at, started_at, ended_at or name, ties by name in the same direction."""
 
     def set_study_state(
         self,
@@ -240,22 +245,24 @@ class Store(Tenants, Protocol):
         study: str,
         *,
         state: TrialState | None = None,
-        order_by: Literal["number", "value"] = "number",
+        filter: str | None = None,
+        order_by: str = "number",
         page_size: int = 100,
         page_token: str | None = None,
     ) -> Page[Trial]:
-        """By number, or best value first (trials without a value last; ties by number). Best means in the direction
-        of the study's first objective."""
+        """By number, value, step, created_at, started_at or ended_at; ties by number, rising. `value` without a
+        direction is best first, in the direction of the study's first objective. By what changes between two pages, a
+        trial may come twice, or not."""
 
     def measurements(
         self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
     ) -> Page[Measurement]:
-        """In the order in which they were recorded."""
+        """In the order in which they were recorded; a trial's by generation and step."""
 
     def decisions(
         self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
     ) -> Page[Decision]:
-        """In the order in which they were recorded."""
+        """In the order in which they were recorded; a trial's by generation and step."""
 
     def judgements(
         self, study: str, *, page_size: int = 100, page_token: str | None = None

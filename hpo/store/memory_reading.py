@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 from hpo.census import Census
 from hpo.errors import StudyNotFoundError, TrialNotFoundError
-from hpo.page import Page
+from hpo.page import NEWEST_FIRST, Page
 from hpo.store import paging
 from hpo.store.entry import Entry
+from hpo.store.listing import of_studies, of_trials
 from hpo.store.rows import (
     Values,
     decode,
@@ -57,20 +58,19 @@ class MemoryReader:
         *,
         project: str | None = None,
         state: StudyState | None = None,
+        filter: str | None = None,
+        order_by: str = NEWEST_FIRST,
         page_size: int = 100,
         page_token: str | None = None,
     ) -> Page[Study]:
-        window = paging.studies_window(project, state, page_size, page_token)
+        listing = of_studies(project, state, filter, order_by, page_size, page_token)
         with self._lock:
             rows = [
                 entry.study
                 for entry in self._entries.values()
                 if state in (None, entry.study["state"]) and project in (None, entry.study["project"])
             ]
-        rows = sorted(rows, key=window.key, reverse=True)
-        if window.after is not None:
-            rows = [row for row in rows if window.key(row) < window.after]
-        return window.page(rows[: window.size + 1], to_study)
+        return listing.window.page(listing.in_memory(rows, descending=listing.direction == "desc"), to_study)
 
     def trial(self, study: str, number: int) -> Trial:
         with self._lock:
@@ -84,28 +84,21 @@ class MemoryReader:
         study: str,
         *,
         state: TrialState | None = None,
-        order_by: Literal["number", "value"] = "number",
+        filter: str | None = None,
+        order_by: str = "number",
         page_size: int = 100,
         page_token: str | None = None,
     ) -> Page[Trial]:
-        """As the protocol says. By value, a trial whose value changes between two pages may come twice, or not."""
-        window = paging.trials_window(study, state, order_by, page_size, page_token)
+        listing = of_trials(study, state, filter, order_by, page_size, page_token)
         with self._lock:
             entry = self._entry(study)
             rows = [row for row in entry.trials.values() if state in (None, row["state"])]
-            sign = 1 if to_study(entry.study).spec.objective.direction == "minimize" else -1
-
-        def rank(key: tuple[Any, ...]) -> tuple[Any, ...]:
-            if order_by == "number":
-                return key
-            value, number = key
-            return (value is None, sign * (value or 0.0), number)
-
-        rows.sort(key=lambda row: rank(window.key(row)))
-        if window.after is not None:
-            first = rank(window.after)
-            rows = [row for row in rows if rank(window.key(row)) > first]
-        return window.page(rows[: window.size + 1], lambda values: to_trial(study, values))
+            spec = to_study(entry.study).spec
+        descending = listing.direction == "desc"
+        if listing.column == "value" and listing.direction is None:  # the best first
+            descending = spec.objective.direction == "maximize"
+        found = listing.in_memory(rows, descending=descending)
+        return listing.window.page(found, lambda values: to_trial(study, values))
 
     def measurements(
         self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
@@ -143,7 +136,11 @@ class MemoryReader:
         self, kind: type, study: str, trial: int | None, window: paging.Window, to_row: Callable[[str, Values], T]
     ) -> Page[T]:
         with self._lock:
-            rows = self._entry(study).rows(kind, trial, after=window.after[0] if window.after is not None else 0)
+            if trial is None:
+                rows = self._entry(study).rows(kind, after=window.after[0] if window.after is not None else 0)
+            else:
+                rows = sorted(self._entry(study).rows(kind, trial), key=window.key)
+                rows = [row for row in rows if window.after is None or window.key(row) > window.after]
         return window.page(rows[: window.size + 1], lambda values: to_row(study, values))
 
     def checkpoints(self, study: str, *, trial: int | None = None) -> Sequence[Checkpoint]:

@@ -17,11 +17,11 @@ from hpo.errors import InvalidPageError
 from hpo.page import MAX_PAGE_SIZE, Page
 from hpo.spec import NAME
 from hpo.store.rows import Values, fits
-from hpo.trial import StudyState, TrialState
 
 T = TypeVar("T")
 
-TrialOrder = Literal["number", "value"]
+Kind = type[int] | type[str] | type[float] | None
+"""Of a part of a key: an integer, a study's name, a number, or None for a number that may be missing."""
 
 _MAX_TOKEN = 1000
 
@@ -53,32 +53,14 @@ class Window:
         return Page([decode(row) for row in shown], token)
 
 
-def studies_window(project: str | None, state: StudyState | None, page_size: int, page_token: str | None) -> Window:
-    """Newest first, then by name descending."""
-    tag = ("studies", project, StudyState(state).value if state is not None else None)
-    return _window(tag, (float, str), lambda row: (row["created_at"], row["name"]), page_size, page_token)
-
-
 def projects_window(page_size: int, page_token: str | None) -> Window:
     """By name."""
-    return _window(("projects",), (str,), lambda row: (row["name"],), page_size, page_token)
+    return window(("projects",), (str,), lambda row: (row["name"],), page_size, page_token)
 
 
 def tokens_window(project: str, page_size: int, page_token: str | None) -> Window:
     """Newest first, then by id descending."""
-    return _window(("tokens", project), (float, str), lambda row: (row["created_at"], row["id"]), page_size, page_token)
-
-
-def trials_window(
-    study: str, state: TrialState | None, order_by: TrialOrder, page_size: int, page_token: str | None
-) -> Window:
-    """By number, or by value (None where it is missing) and number."""
-    tag = ("trials", study, TrialState(state).value if state is not None else None, order_by)
-    if order_by == "number":
-        return _window(tag, (int,), lambda row: (row["number"],), page_size, page_token)
-    if order_by == "value":
-        return _window(tag, (None, int), lambda row: (row["value"], row["number"]), page_size, page_token)
-    raise ValueError(f"order_by is {order_by!r}, but trials are listed by 'number' or by 'value'")
+    return window(("tokens", project), (float, str), lambda row: (row["created_at"], row["id"]), page_size, page_token)
 
 
 def reports_window(
@@ -88,24 +70,28 @@ def reports_window(
     page_size: int,
     page_token: str | None,
 ) -> Window:
-    """In the order in which they were recorded."""
-    return _window((table, study, trial), (int,), lambda row: (row["id"],), page_size, page_token)
+    """In the order in which they were recorded; a trial's by generation and step."""
+    if trial is None:
+        return window((table, study, None), (int,), lambda row: (row["id"],), page_size, page_token)
+    # A trial's come by what is unique about them, which is their recorded order, and the order of an index.
+    return window(
+        (table, study, trial), (int, int), lambda row: (row["generation"], row["step"]), page_size, page_token
+    )
 
 
 def latest_window(study: str, page_size: int, page_token: str | None) -> Window:
     """By the trial's number."""
-    return _window(("latest", study), (int,), lambda row: (row["trial"],), page_size, page_token)
+    return window(("latest", study), (int,), lambda row: (row["trial"],), page_size, page_token)
 
 
-def _window(
+def window(
     tag: tuple[Any, ...],
-    kinds: tuple[type | None, ...],
+    kinds: tuple[Kind, ...],
     key: Callable[[Values], tuple[Any, ...]],
     page_size: int,
     page_token: str | None,
 ) -> Window:
-    """The page of the list `tag` whose rows have keys of the given kinds: int, str for a name or an id, float, or
-    None for a float that may be missing."""
+    """The page of the list `tag` whose rows have keys of the given kinds."""
     check_size(page_size)
     if page_token is None:
         return Window(tag, page_size, None, key)
@@ -135,7 +121,7 @@ def _decode(token: str, tag: tuple[Any, ...]) -> tuple[Any, ...] | None:
     return tuple(key) if of == list(tag) and isinstance(key, list) else None
 
 
-def _is_key(value: object, kind: type | None) -> bool:
+def _is_key(value: object, kind: Kind) -> bool:
     """Whether a value out of a token may be compared with a column: anybody can forge a token."""
     if kind is str:
         return isinstance(value, str) and NAME.fullmatch(value) is not None

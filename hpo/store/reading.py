@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Table, and_, func, or_, select, tuple_
+from sqlalchemy import Connection, RowMapping, Table, func, select, tuple_
 
 from hpo.census import Census
 from hpo.errors import TrialNotFoundError
-from hpo.page import Page
+from hpo.page import NEWEST_FIRST, Page
 from hpo.spec import NAME
 from hpo.store import changes, paging
 from hpo.store.census import take
 from hpo.store.database import Database
+from hpo.store.listing import of_studies, of_trials
 from hpo.store.rows import (
     MAX_INT,
     Values,
@@ -63,21 +64,20 @@ class SqlReader:
         *,
         project: str | None = None,
         state: StudyState | None = None,
+        filter: str | None = None,
+        order_by: str = NEWEST_FIRST,
         page_size: int = 100,
         page_token: str | None = None,
     ) -> Page[Study]:
-        window = paging.studies_window(project, state, page_size, page_token)
-        key = tuple_(studies.c.created_at, studies.c.name)
-        query = select(studies).order_by(studies.c.created_at.desc(), studies.c.name.desc())
+        listing = of_studies(project, state, filter, order_by, page_size, page_token)
+        query = select(studies)
         if project is not None:
             query = query.where(studies.c.project == (project if NAME.fullmatch(project) else ""))
         if state is not None:
             query = query.where(studies.c.state == StudyState(state).value)
-        if window.after is not None:
-            query = query.where(key < tuple_(*window.after))
         with self._database.reading() as connection:
-            rows = connection.execute(query.limit(window.size + 1)).mappings().all()
-        return window.page(rows, to_study)
+            rows = listing.in_sql(connection, query, studies, descending=listing.direction == "desc")
+        return listing.window.page(rows, to_study)
 
     def trial(self, study: str, number: int) -> Trial:
         with self._database.reading() as connection:
@@ -93,29 +93,22 @@ class SqlReader:
         study: str,
         *,
         state: TrialState | None = None,
-        order_by: Literal["number", "value"] = "number",
+        filter: str | None = None,
+        order_by: str = "number",
         page_size: int = 100,
         page_token: str | None = None,
     ) -> Page[Trial]:
-        """As the protocol says. By value, a trial whose value changes between two pages may come twice, or not."""
-        window = paging.trials_window(study, state, order_by, page_size, page_token)
+        listing = of_trials(study, state, filter, order_by, page_size, page_token)
         with self._database.reading() as connection:
             row = changes.find(connection, study)
-            query = select(trials).where(trials.c.study_id == row["id"]).limit(window.size + 1)
+            query = select(trials).where(trials.c.study_id == row["id"])
             if state is not None:
                 query = query.where(trials.c.state == TrialState(state).value)
-            if order_by == "number":
-                query = query.order_by(trials.c.number)
-                if window.after is not None:
-                    query = query.where(trials.c.number > window.after[0])
-            else:
-                ascending = to_spec(row["spec"]).objective.direction == "minimize"
-                best_first = trials.c.value.asc() if ascending else trials.c.value.desc()
-                query = query.order_by(trials.c.value.is_(None), best_first, trials.c.number)
-                if window.after is not None:
-                    query = query.where(_after_value(window.after[0], window.after[1], ascending))
-            rows = connection.execute(query).mappings().all()
-        return window.page(rows, lambda values: to_trial(study, values))
+            descending = listing.direction == "desc"
+            if listing.column == "value" and listing.direction is None:  # the best first
+                descending = to_spec(row["spec"]).objective.direction == "maximize"
+            rows = listing.in_sql(connection, query, trials, descending=descending)
+        return listing.window.page(rows, lambda values: to_trial(study, values))
 
     def measurements(
         self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
@@ -140,19 +133,20 @@ class SqlReader:
         with self._database.reading() as connection:
             query = _of_study(table, changes.find(connection, study)["id"], trial).limit(window.size + 1)
             if window.after is not None:
-                query = query.where(table.c.id > window.after[0])
+                columns = (table.c.id,) if trial is None else (table.c.generation, table.c.step)
+                query = query.where(tuple_(*columns) > tuple_(*window.after))
             rows = connection.execute(query).mappings().all()
         return window.page(rows, lambda values: to_row(study, values))
 
     def checkpoints(self, study: str, *, trial: int | None = None) -> Sequence[Checkpoint]:
         with self._database.reading() as connection:
             query = _of_study(checkpoints, changes.find(connection, study)["id"], trial)
-            return [to_checkpoint(study, row) for row in connection.execute(query).mappings()]
+            return [to_checkpoint(study, row) for row in _recorded(connection, query)]
 
     def inheritances(self, study: str, *, trial: int | None = None) -> Sequence[Inheritance]:
         with self._database.reading() as connection:
             query = _of_study(inheritances, changes.find(connection, study)["id"], trial)
-            return [to_inheritance(study, row) for row in connection.execute(query).mappings()]
+            return [to_inheritance(study, row) for row in _recorded(connection, query)]
 
     def history(self, study: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Row]]:
         paging.check_size(limit, "limit")
@@ -188,23 +182,20 @@ class SqlReader:
 
 
 def _of_study(table: Table, study_id: int, trial: int | None = None) -> Any:
-    """A study's rows in their recorded order, of one trial if given."""
-    query = select(table).where(table.c.study_id == study_id).order_by(table.c.id)
+    """A study's rows in their recorded order, or those of one trial by generation and step."""
+    query = select(table).where(table.c.study_id == study_id)
     if trial is None:
-        return query
+        return query.order_by(table.c.id)
     # No row is of a trial whose number no database can keep.
-    return query.where(table.c.trial == (trial if fits(trial) else -1))
+    of_trial = query.where(table.c.trial == (trial if fits(trial) else -1))
+    return of_trial.order_by(table.c.generation, table.c.step)
+
+
+def _recorded(connection: Connection, query: Any) -> list[RowMapping]:
+    """All rows of a query in their recorded order. Sorted here, so that a trial's few are found by their key."""
+    return sorted(connection.execute(query).mappings(), key=itemgetter("id"))
 
 
 def _id(after: int) -> int:
     """The same place among the ids, as an integer that a database can keep."""
     return max(0, min(after, MAX_INT))
-
-
-def _after_value(value: float | None, number: int, ascending: bool) -> ColumnElement[bool]:
-    """The trials that come after one of this value (or none) and number."""
-    column = trials.c.value
-    if value is None:
-        return and_(column.is_(None), trials.c.number > number)
-    worse = column > value if ascending else column < value
-    return or_(worse, and_(column == value, trials.c.number > number), column.is_(None))

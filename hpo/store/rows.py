@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from operator import index
 from typing import Any, Protocol
 
@@ -264,7 +265,9 @@ def to_study(values: Values) -> Study:
     )
 
 
+@lru_cache(maxsize=256)
 def to_spec(text: str) -> StudySpec:
+    """Kept for the studies that are read often: to check a specification takes longer than to read it. It is frozen."""
     return parse(json.loads(text))
 
 

@@ -118,6 +118,9 @@ trials = Table(
     Column("ended_at", Double),
     PrimaryKeyConstraint("study_id", "number"),
     Index("ix_trials_state", "study_id", "state", "number"),
+    Index("ix_trials_value", "study_id", "value", "number"),
+    Index("ix_trials_step", "study_id", "step", "number"),
+    Index("ix_trials_ended_at", "study_id", "ended_at", "number"),
 )
 
 measurements = _reports("measurements", Column("metrics", Text, nullable=False))

@@ -6,6 +6,7 @@ import pytest
 from conformance.store_census import CensusConformance
 from conformance.store_events import EventConformance
 from conformance.store_history import HistoryConformance
+from conformance.store_lists import ListConformance
 from conformance.store_outlines import OutlineConformance
 from conformance.store_requests import RequestConformance
 from conformance.store_rows import RowConformance
@@ -21,7 +22,7 @@ from hpo.trial import Lease
 
 class StoreConformance(
     StudyConformance, RowConformance, HistoryConformance, EventConformance, CensusConformance, SteeringConformance,
-    SteeringChangesConformance, RequestConformance, OutlineConformance, TenantConformance,
+    SteeringChangesConformance, RequestConformance, ListConformance, OutlineConformance, TenantConformance,
 ):  # fmt: skip
     """Subclasses give `store`, and `peer`: another store on the same database, as in another process."""
 

@@ -16,7 +16,8 @@ from hpo.errors import (
     InvalidPageError,
     TrialNotFoundError,
 )
-from hpo.protocols import MAX_PAGE_SIZE, Page, Store
+from hpo.page import MAX_PAGE_SIZE, NEWEST_FIRST, Page
+from hpo.protocols import Store
 from hpo.trial import (
     Action,
     FailureCause,
@@ -283,8 +284,9 @@ class RowConformance:
             with pytest.raises(InvalidPageError):
                 store.trials("s", page_token=bad)
         names = [[1.0, "n\x00"], [1.0, 1], [math.inf, "a"], ["1", "a"]]
+        tag = ["studies", None, None, NEWEST_FIRST]
         for key in names:
-            forged_name = base64.urlsafe_b64encode(json.dumps([["studies", None], key]).encode()).decode()
+            forged_name = base64.urlsafe_b64encode(json.dumps([tag, key]).encode()).decode()
             with pytest.raises(InvalidPageError):
                 store.studies(page_token=forged_name)
 
