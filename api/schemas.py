@@ -6,8 +6,6 @@ that a metric which diverged is told apart from one which wasn't reported.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,21 +24,16 @@ MAX_PACKAGE = 50_000_000
 """Bytes of an uploaded working folder's zip file."""
 
 
-def finite(value: object) -> Any:
-    """JSON data in which every number is finite; the others become their names."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return value
-
-
 class Answer(BaseModel):
     """Frozen; takes what a newer service adds."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", from_attributes=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        from_attributes=True,
+        use_attribute_docstrings=True,
+        ser_json_inf_nan="strings",
+    )
 
 
 class StudyCreate(BaseModel):

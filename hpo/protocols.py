@@ -159,7 +159,7 @@ class Store(Tenants, Protocol):
         page_size: int = 100,
         page_token: str | None = None,
     ) -> Page[Study]:
-        """Of one project, or of all; by created_at, started_at, ended_at or name, ties by name in the same direction."""
+        """Of a project, or of all. By created_at, started_at, ended_at or name; ties by name, in the same direction."""
 
     def set_study_state(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from api.cli.specs import NameOption, SetOption, SpecArg, read
+from hpo.page import NEWEST_FIRST
 from hpo.trial import StudyState, TrialState
 
 if TYPE_CHECKING:
@@ -80,12 +81,24 @@ def submit(
 
 def ls(
     state: Annotated[StudyState | None, typer.Option("--state", help="Only studies in this state.")] = None,
+    order: Annotated[
+        str, typer.Option("--order", help="created_at, started_at, ended_at or name; with ` desc`, falling.")
+    ] = NEWEST_FIRST,
+    filter: Annotated[
+        str | None,
+        typer.Option("--filter", help="Only studies for which it holds: 'state = running AND labels.team = nlp'."),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many at most; 0 for all.")] = 50,
     as_json: JsonFlag = False,
 ) -> None:
-    """List studies, the newest first."""
+    """List studies, the newest first unless another order is asked for."""
     with connect() as client:
-        found = _collect(lambda size, token: client.studies(state=state, page_size=size, page_token=token), limit)
+        found = _collect(
+            lambda size, token: client.studies(
+                state=state, filter=filter, order_by=order, page_size=size, page_token=token
+            ),
+            limit,
+        )
     if as_json:
         print_json([study.model_dump(mode="json") for study in found])
     elif not found:
@@ -137,19 +150,29 @@ def _watch(client: Client, name: str, *, quiet: bool = False) -> None:
 
 def trials(
     study: StudyArg,
-    order: Annotated[str, typer.Option("--order", help="`number`, or `value` for the best first.")] = "number",
+    order: Annotated[
+        str,
+        typer.Option(
+            "--order",
+            help="number, value (the best first), step, created_at, started_at or ended_at; `value desc` and the like "
+            "give a direction.",
+        ),
+    ] = "number",
     state: Annotated[TrialState | None, typer.Option("--state", help="Only trials in this state.")] = None,
+    filter: Annotated[
+        str | None,
+        typer.Option("--filter", help="Only trials for which it holds: 'state = completed AND params.lr < 0.01'."),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many at most; 0 for all.")] = 50,
     as_json: JsonFlag = False,
 ) -> None:
     """List a study's trials."""
-    if order not in ("number", "value"):
-        raise typer.BadParameter(f"{order!r} is no order; number or value", param_hint="--order")
-    by: Any = order
     with connect() as client:
         metric = client.study(study).spec.objective.metric
         found = _collect(
-            lambda size, token: client.trials(study, state=state, order_by=by, page_size=size, page_token=token),
+            lambda size, token: client.trials(
+                study, state=state, filter=filter, order_by=order, page_size=size, page_token=token
+            ),
             limit,
         )
     _print_trials(found, metric, as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from api.client.connection import Connection, at, body_of, query_of
 from api.schemas import (
@@ -41,10 +41,16 @@ class Studies(Connection):
         return self._parse(StudyDetailAnswer, self._send("GET", at(name)))
 
     def studies(
-        self, *, state: StudyState | None = None, page_size: int = 100, page_token: str | None = None
+        self,
+        *,
+        state: StudyState | None = None,
+        filter: str | None = None,
+        order_by: str | None = None,
+        page_size: int = 100,
+        page_token: str | None = None,
     ) -> ListAnswer[StudyAnswer]:
-        """The newest first."""
-        query = query_of(state=state, page_size=page_size, page_token=page_token)
+        """The newest first, unless another order is given (`hpo.filters` says how filters are written)."""
+        query = query_of(state=state, filter=filter, order_by=order_by, page_size=page_size, page_token=page_token)
         return self._parse(ListAnswer[StudyAnswer], self._send("GET", "/v1/studies", params=query))
 
     def delete_study(self, name: str) -> None:
@@ -64,11 +70,14 @@ class Studies(Connection):
         study: str,
         *,
         state: TrialState | None = None,
-        order_by: Literal["number", "value"] = "number",
+        filter: str | None = None,
+        order_by: str = "number",
         page_size: int = 100,
         page_token: str | None = None,
     ) -> ListAnswer[TrialAnswer]:
-        query = query_of(state=state, order_by=order_by, page_size=page_size, page_token=page_token)
+        """By number, value (the best first), step, created_at, started_at or ended_at; `value desc` and the like give
+        a direction. `hpo.filters` says how filters are written."""
+        query = query_of(state=state, filter=filter, order_by=order_by, page_size=page_size, page_token=page_token)
         return self._parse(ListAnswer[TrialAnswer], self._send("GET", at(study, "trials"), params=query))
 
     def trial(self, study: str, number: int) -> TrialAnswer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Path, Query, Request
@@ -19,7 +18,6 @@ from api.schemas import (
     ProblemAnswer,
     StudyAnswer,
     TrialAnswer,
-    finite,
 )
 from api.settings import Settings
 from hpo.protocols import MAX_PAGE_SIZE, Page, Store
@@ -37,12 +35,13 @@ def problems(*statuses: int) -> Responses:
     return {status: {"model": ProblemAnswer, "content": content} for status in statuses}
 
 
-def get_store(request: Request) -> Store:
+# Async, so that no thread is needed for them.
+async def get_store(request: Request) -> Store:
     store: Store = request.app.state.store
     return store
 
 
-def get_settings(request: Request) -> Settings:
+async def get_settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
@@ -51,6 +50,11 @@ StoreParam = Annotated[Store, Depends(get_store)]
 SettingsParam = Annotated[Settings, Depends(get_settings)]
 StudyName = Annotated[str, Path(max_length=200, description="The study's name.", examples=["headlines"])]
 TrialNumber = Annotated[int, Path(ge=0, lt=2**31, description="The trial's number, from 0.", examples=[3])]
+Filter = Annotated[
+    str | None,
+    Query(description="Only those for which this holds.", examples=["state = completed AND value < 0.3"]),
+]
+OrderBy = Annotated[str, Query(description="A column; with ` asc` or ` desc` after it, in that direction.")]
 PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="How many at most.")]
 PageToken = Annotated[str | None, Query(max_length=2000, description="`next_page_token` of the page before.")]
 
@@ -60,15 +64,15 @@ def study_answer(study: Study) -> StudyAnswer:
 
 
 def trial_answer(trial: Trial) -> TrialAnswer:
-    return TrialAnswer.model_validate(finite(asdict(trial)))
+    return TrialAnswer.model_validate(trial)
 
 
 def measurement_answer(measurement: Measurement) -> MeasurementAnswer:
-    return MeasurementAnswer.model_validate(finite(asdict(measurement)))
+    return MeasurementAnswer.model_validate(measurement)
 
 
 def decision_answer(decision: Decision) -> DecisionAnswer:
-    return DecisionAnswer.model_validate(finite(asdict(decision)))
+    return DecisionAnswer.model_validate(decision)
 
 
 def checkpoint_answer(checkpoint: Checkpoint) -> CheckpointAnswer:
@@ -76,7 +80,7 @@ def checkpoint_answer(checkpoint: Checkpoint) -> CheckpointAnswer:
 
 
 def event_answer(event: Event) -> EventAnswer:
-    return EventAnswer.model_validate(finite(asdict(event)))
+    return EventAnswer.model_validate(event)
 
 
 def best_answer(trial: Trial, store: Store) -> BestAnswer:
@@ -85,8 +89,8 @@ def best_answer(trial: Trial, store: Store) -> BestAnswer:
         for checkpoint in store.checkpoints(trial.study, trial=trial.number)
         if trial.has_value_at(checkpoint)
     ]
-    checkpoint = checkpoint_answer(kept[-1]).model_dump() if kept else None
-    return BestAnswer.model_validate({**finite(asdict(trial)), "checkpoint": checkpoint})
+    checkpoint = checkpoint_answer(kept[-1]) if kept else None
+    return BestAnswer(**dict(trial_answer(trial)), checkpoint=checkpoint)
 
 
 def page_answer(page: Page[T], answer: Callable[[T], A]) -> ListAnswer[A]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Response, status
 from pydantic import BaseModel, ValidationError
 
 from api import packages
+from api.answering import AnswerRoute
 from api.bodies import ForkRequest, RetryRequest, StudyChange, TrialsEnqueue
 from api.body import json_body
 from api.errors import ApiError
@@ -25,7 +26,7 @@ from hpo.steering import CHANGEABLE, Verb
 from hpo.table import ParamValue
 from hpo.trial import Study, Trial, TrialState
 
-router = APIRouter(prefix="/v1/studies/{study}", tags=["steering"])
+router = APIRouter(prefix="/v1/studies/{study}", tags=["steering"], route_class=AnswerRoute)
 
 _TAKEN = {"status_code": status.HTTP_202_ACCEPTED, "responses": problems(401, 404, 409, 422, 503)}
 _READ = {**_TAKEN, "responses": problems(400, 401, 404, 409, 415, 422, 503)}

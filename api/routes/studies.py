@@ -9,10 +9,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Response, status
 
 from api import packages
+from api.answering import AnswerRoute
 from api.body import json_body
 from api.errors import ApiError
 from api.requests import KeyParam
 from api.routes.common import (
+    Filter,
+    OrderBy,
     PageSize,
     PageToken,
     SettingsParam,
@@ -38,12 +41,13 @@ from api.settings import Settings
 from api.submission import accept
 from hpo.engine.files import StorageError, open_storage
 from hpo.errors import InvalidSpecError, Problem
+from hpo.page import NEWEST_FIRST
 from hpo.plan import estimate
 from hpo.spec import RaySchedule, suggest
 from hpo.trial import StudyState
 
 log = logging.getLogger(__name__)
-router = APIRouter(prefix="/v1", tags=["studies"])
+router = APIRouter(prefix="/v1", tags=["studies"], route_class=AnswerRoute)
 
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -146,11 +150,18 @@ def preview_study(
 def list_studies(
     store: StoreParam,
     state: Annotated[StudyState | None, Query(description="Only those in this state.")] = None,
+    filter: Filter = None,
+    order_by: OrderBy = NEWEST_FIRST,
     page_size: PageSize = 100,
     page_token: PageToken = None,
 ) -> ListAnswer[StudyAnswer]:
-    """The newest first."""
-    return page_answer(store.studies(state=state, page_size=page_size, page_token=page_token), study_answer)
+    """The newest first, or by created_at, started_at, ended_at or name in either direction.
+
+    A filter is a subset of AIP-160: `state = running AND labels.team = "nlp"`. Its fields are name, state, trainable,
+    priority, attempt, created_at, started_at, ended_at and labels.NAME.
+    """
+    page = store.studies(state=state, filter=filter, order_by=order_by, page_size=page_size, page_token=page_token)
+    return page_answer(page, study_answer)
 
 
 @router.get("/studies/{study}", responses=problems(401, 404, 503), summary="Show a study")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from api.answering import AnswerRoute
 from api.routes.common import (
+    Filter,
+    OrderBy,
     PageSize,
     PageToken,
     StoreParam,
@@ -30,11 +32,12 @@ from api.schemas import (
     ListAnswer,
     MeasurementAnswer,
     TrialAnswer,
-    finite,
 )
 from hpo.trial import TrialState
 
-router = APIRouter(prefix="/v1/studies/{study}", tags=["trials"], responses=problems(401, 404, 503))
+router = APIRouter(
+    prefix="/v1/studies/{study}", tags=["trials"], responses=problems(401, 404, 503), route_class=AnswerRoute
+)
 
 _PAGED = problems(400, 422)
 
@@ -46,12 +49,21 @@ def list_trials(
     study: StudyName,
     store: StoreParam,
     state: Annotated[TrialState | None, Query(description="Only those in this state.")] = None,
-    order_by: Annotated[Literal["number", "value"], Query(description="`value`: the best first.")] = "number",
+    filter: Filter = None,
+    order_by: OrderBy = "number",
     page_size: PageSize = 100,
     page_token: PageToken = None,
 ) -> ListAnswer[TrialAnswer]:
-    """By number, or the best value first."""
-    page = store.trials(study, state=state, order_by=order_by, page_size=page_size, page_token=page_token)
+    """By number, value, step, created_at, started_at or ended_at: rising, or with ` desc` falling; those that have none
+    come last. By `value` alone the best come first.
+
+    A filter is a subset of AIP-160: `state = completed AND value < 0.3 AND params.lr >= 1e-3`. Its fields are number,
+    state, cause, value, step, generation, parent, created_at, started_at, ended_at and params.NAME; its operators
+    = != < <= > >=, `:*` (has a value), AND, OR, NOT and parentheses.
+    """
+    page = store.trials(
+        study, state=state, filter=filter, order_by=order_by, page_size=page_size, page_token=page_token
+    )
     return page_answer(page, trial_answer)
 
 
@@ -103,7 +115,7 @@ def list_decisions(
 def list_inheritances(study: StudyName, store: StoreParam, trial: OnlyTrial = None) -> InheritancesAnswer:
     """The family tree, whole, in the order in which it grew, each edge with its reason."""
     rows = store.inheritances(study, trial=trial)
-    return InheritancesAnswer(items=[InheritanceAnswer.model_validate(finite(asdict(row))) for row in rows])
+    return InheritancesAnswer(items=[InheritanceAnswer.model_validate(row) for row in rows])
 
 
 @router.get("/best", responses=problems(422), summary="The best trials")

@@ -94,7 +94,6 @@ def test_a_working_folder_is_uploaded(run: Run, store: Store, spec_file: Path, t
         (["submit", "{spec}", "--set", "budget.trials=0"], "error: budget.trials: 0: "),
         (["submit", "{spec}", "--set", "nonsense"], "key.key=value"),
         (["submit", "{spec}", "--set", "trainable=nowhere:train"], "error: trainable: "),
-        (["trials", "x", "--order", "luck"], "luck"),
         (["ls", "--state", "asleep"], "asleep"),
     ],
 )

@@ -67,7 +67,7 @@ LISTS: dict[str, Callable[[Store], object]] = {
     ),
     "trials in a state": lambda store: pages(lambda **page: store.trials("s", state=TrialState.PENDING, **page)),
     "trials by a filter": lambda store: pages(
-        lambda **page: store.trials("s", filter="state = pending AND params.lr > 0 AND value < 9", **page)
+        lambda **page: store.trials("s", filter="params.lr > 0 AND NOT parent:*", **page)
     ),
     "studies": lambda store: pages(store.studies),
     "measurements": lambda store: pages(lambda **page: store.measurements("s", **page)),
