@@ -47,6 +47,8 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
     app = FastAPI(
         title="hpo", version=_version(), lifespan=lifespan, openapi_tags=TAGS, redoc_url=None,
         summary="Hyperparameter search as a service, on Ray",
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        generate_unique_id_function=lambda route: route.name,  # the function that answers: `create_study`
     )  # fmt: skip
     app.state.settings, app.state.store, app.state.controller = settings, store, controller
     app.state.token = settings.ensure_token()

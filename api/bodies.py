@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api import examples
 from hpo.spec import ParamValue
+from hpo.table import Flag
 from hpo.trial import FailureCause
 
 
@@ -58,7 +59,7 @@ class ForkRequest(BaseModel):
     """The new study's."""
     spec: dict[str, Any] = Field(default_factory=dict)
     """A merge patch (RFC 7396) of the specification."""
-    warm_start: bool = True
+    warm_start: Flag = True
     """Whether the new search learns from this study's trials before it begins."""
 
 

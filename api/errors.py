@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from api.addresses import methods
 from hpo import errors as hpo
 from hpo.errors import HpoError, Problem
 
@@ -46,6 +47,7 @@ ERRORS: tuple[tuple[type[HpoError], int, str], ...] = (
     (hpo.InvalidQueryError, 422, "invalid-request"),
     (hpo.TrainableNotFoundError, 422, "trainable-not-found"),
     (hpo.PlacementError, 422, "placement-impossible"),
+    (hpo.SimulationTimeoutError, 422, "simulation-too-long"),
     (hpo.LeaseHeldError, 409, "lease-held"),
     (hpo.LeaseLostError, 409, "lease-lost"),
     (hpo.StoreError, 503, "store-unavailable"),
@@ -65,6 +67,7 @@ TITLES: dict[str, str] = {
     "invalid-page": "The page can't be given",
     "trainable-not-found": "No such trainable",
     "placement-impossible": "The cluster can never hold the study",
+    "simulation-too-long": "The study takes too long to simulate",
     "lease-held": "Another driver holds the study",
     "lease-lost": "The lease was lost",
     "store-unavailable": "The database can't be reached",
@@ -80,6 +83,24 @@ TITLES: dict[str, str] = {
     "method-not-allowed": "The address doesn't take this method",
     "internal-error": "An error of ours",
 }
+
+# Those that only HTTP knows: what is raised as ApiError, and what the handlers below answer.
+HTTP_PROBLEMS: dict[int, tuple[str, ...]] = {
+    400: ("malformed-json",),
+    401: ("unauthorized",),
+    404: ("no-such-route",),
+    405: ("method-not-allowed",),
+    413: ("body-too-large",),
+    415: ("unsupported-media-type",),
+    422: ("invalid-request", "invalid-package", "package-not-found"),
+    428: ("version-required",),
+    500: ("internal-error",),
+}
+
+
+def slugs(status: int) -> list[str]:
+    """The problems that have this status."""
+    return [*HTTP_PROBLEMS.get(status, ()), *dict.fromkeys(slug for _, code, slug in ERRORS if code == status)]
 
 
 BY_STATUS = {404: "no-such-route", 405: "method-not-allowed", 500: "internal-error"}
@@ -150,11 +171,14 @@ def install(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         slug = BY_STATUS.get(error.status_code, "invalid-request")
         where = f"{request.method} {request.url.path}"
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # the router names the methods of one route of several
+            headers["Allow"] = ", ".join(methods(request.app.openapi(), request.url.path))
         detail = {
             404: f"{where}: there is no such address; /docs lists all of them",
             405: f"{where}: the address doesn't take this method; /docs lists those it takes",
         }.get(error.status_code, str(error.detail))
-        return problem_json(error.status_code, slug, detail, headers=error.headers)
+        return problem_json(error.status_code, slug, detail, headers=headers)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:

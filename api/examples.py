@@ -32,6 +32,23 @@ INHERITANCE: dict[str, Any] = {
     "params": {"lr": 0.0036, "hidden": 64}, "path": "headlines/00005/g000-step-000004",
     "reason": "rank 8 of 8 at step 4: goes on from trial 5 (rank 1)", "recorded_at": 1770000009.0,
 }  # fmt: skip
+MEASUREMENT: dict[str, Any] = {
+    "trial": 3, "generation": 0, "step": 3, "metrics": {"perplexity": 61.2, "loss": "NaN"}, "recorded_at": 1770000009.0,
+}  # fmt: skip
+DECISION: dict[str, Any] = {
+    "trial": 3, "generation": 0, "step": 3, "action": "stop",
+    "reason": "rung 3: 61.2 is worse than the cutoff 58.4 (7 trials seen)", "rung": 3, "cutoff": 58.4,
+    "recorded_at": 1770000009.0,
+}  # fmt: skip
+CHECKPOINT: dict[str, Any] = {
+    "trial": 3, "generation": 0, "step": 3, "path": "headlines/00003/g000-step-000003", "size_bytes": 1048576,
+    "recorded_at": 1770000009.0,
+}  # fmt: skip
+ESTIMATE: dict[str, Any] = {
+    "workers": 4, "seconds": {"median": 61.0, "low": 55.5, "high": 70.2},
+    "steps": {"median": 84.0, "low": 78.0, "high": 96.0}, "share_of_full": 0.47,
+    "stopped": {"median": 13.0, "low": 12.0, "high": 14.0}, "busy": 0.91,
+}  # fmt: skip
 EVENT: dict[str, Any] = {
     "id": 17,
     "study": "headlines",

@@ -158,7 +158,7 @@ class RequestTimes:
             begun = True
             method = scope["method"] if scope["method"] in METHODS else OTHER
             # The router leaves the route in the scope; where none fits (404, /docs), there is none.
-            route = getattr(scope.get("route"), "path", OTHER)
+            route = getattr(scope.get("route"), "path_format", OTHER)
             self._requests.labels(method, route, str(status)).observe(time.perf_counter() - start)
 
         async def watched(message: Message) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -11,29 +12,36 @@ from api.errors import ApiError
 from hpo.errors import Problem
 from hpo.steering import RequestKey
 
-MAX_KEY = 200
+KEY = r"^[!-~]([ -~]{0,198}[!-~])?$"
+"""An Idempotency-Key: 1 to 200 ASCII characters."""
+VERSION = r'^(W/)?("(\*|[0-9]{1,18})"|\*|[0-9]{1,18})$'
+"""An If-Match: the ETag of a study, or `*`."""
 
 
 async def request_key(
     request: Request,
     idempotency_key: Annotated[
         str | None,
-        Header(description="Sent again with the same key, a request changes nothing more; kept for a week."),
+        Header(
+            description="Sent again with the same key, a request changes nothing more; kept for a week. 1 to 200 ASCII "
+            "characters.",
+            json_schema_extra={"pattern": KEY}, examples=["5f0c6e1e-8f0a-4a57-9f5b-1f1a8a3c2d11"],
+        ),
     ] = None,
-) -> RequestKey | None:
+) -> RequestKey | None:  # fmt: skip
     """The key with a digest of what was sent. Raises ApiError for one that can't be kept."""
     if idempotency_key is None:
         return None
-    if not (0 < len(idempotency_key) <= MAX_KEY and idempotency_key.isascii() and idempotency_key.isprintable()):
-        raise _invalid(
-            "idempotency-key", f"{idempotency_key[:80]!r} is no key", f"send 1 to {MAX_KEY} ASCII characters"
-        )
+    if not re.match(KEY, idempotency_key):
+        raise _invalid("idempotency-key", f"{idempotency_key[:80]!r} is no key", "send 1 to 200 ASCII characters")
     sent = b"\n".join([request.method.encode(), request.url.path.encode(), await request.body()])
     return RequestKey(idempotency_key, hashlib.sha256(sent).hexdigest())
 
 
 def requester(
-    x_hpo_user: Annotated[str | None, Header(description="Who asks, for the study's history.", max_length=100)] = None,
+    x_hpo_user: Annotated[
+        str | None, Header(description="Who asks, for the study's history.", max_length=100, examples=["anna"])
+    ] = None,
 ) -> str:
     """For people: the token says who may, this says who did."""
     name = (x_hpo_user or "").strip()
@@ -41,7 +49,14 @@ def requester(
 
 
 def wanted_version(
-    if_match: Annotated[str | None, Header(description="The ETag of the study as you have read it, or `*`.")] = None,
+    if_match: Annotated[
+        str | None,
+        Header(
+            description="The ETag of the study as you have read it, or `*`.",
+            json_schema_extra={"pattern": VERSION},
+            examples=['"3"'],
+        ),
+    ] = None,
 ) -> int | None:
     """The version that a change is for; None for any. Raises ApiError: 428 without one."""
     if if_match is None:
@@ -50,12 +65,10 @@ def wanted_version(
             "If-Match is missing, but a change says which version of the study it is for; "
             "read the study and send its ETag, or `*` for any version",
         )  # fmt: skip
-    tag = if_match.strip().removeprefix("W/").strip('"')
-    if tag == "*":
-        return None
-    if not (tag.isascii() and tag.isdigit() and len(tag) < 19):
+    if not re.match(VERSION, if_match):
         raise _invalid("if-match", f"{if_match[:80]!r} is no version of a study", 'send its ETag, such as "3"')
-    return int(tag)
+    tag = if_match.removeprefix("W/").strip('"')
+    return None if tag == "*" else int(tag)
 
 
 def _invalid(header: str, detail: str, hint: str) -> ApiError:

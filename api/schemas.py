@@ -156,6 +156,10 @@ class EstimateAnswer(Answer):
 class PreviewAnswer(Answer):
     """How a study would run."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"spec": examples.SPEC, "estimates": [examples.ESTIMATE]}]}
+    )
+
     spec: StudySpec
     """The specification as it would run."""
     estimates: list[EstimateAnswer]
@@ -195,6 +199,8 @@ class StudyDetailAnswer(StudyAnswer):
 class MeasurementAnswer(Answer):
     """What a trial reported at one step."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.MEASUREMENT]})
+
     trial: int
     """The trial's number."""
     generation: int
@@ -209,6 +215,8 @@ class MeasurementAnswer(Answer):
 
 class DecisionAnswer(Answer):
     """What the scheduler answered to one measurement, and why."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.DECISION]})
 
     trial: int
     """The trial's number."""
@@ -230,6 +238,8 @@ class DecisionAnswer(Answer):
 
 class CheckpointAnswer(Answer):
     """A folder that a trial can go on from."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.CHECKPOINT]})
 
     trial: int
     """The trial's number."""
@@ -341,12 +351,16 @@ class InheritancesAnswer(Answer):
 class ValidAnswer(Answer):
     """The specification as it would run, with every default filled in."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"spec": examples.SPEC}]})
+
     spec: StudySpec
     """As it would be stored."""
 
 
 class PackageAnswer(Answer):
     """An uploaded working folder."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"package": f"sha256:{64 * '0'}"}]})
 
     package: str
     """`sha256:` and the digest; to be sent with a specification."""
@@ -374,6 +388,8 @@ class ReadyAnswer(Answer):
 
 class HealthAnswer(Answer):
     """The process is alive."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "alive", "version": "0.1.0"}]})
 
     status: Literal["alive"] = "alive"
     """Always this."""

@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hpo.engine.files import Address, S3Address, address
@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     """Of the dashboard of the head that `hpo up` starts."""
     token: SecretStr | None = None
     """Who has it may do all; else `$HPO_HOME/token`, written at the first start."""
+    preview_seconds: Annotated[float, Field(gt=0)] = 20.0
+    """How long the service simulates a study at most, to answer `:preview`."""
     log_format: Literal["text", "json"] = "text"
     """How the service and its drivers log (`hpo.logs`)."""
     url: str = ""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from hpo.table import Table, refused
+from hpo.table import Flag, Real, Table, Whole, refused
 
 
 class RandomSearch(Table):
@@ -36,7 +36,7 @@ class OptunaSearch(Table):
     sampler: Literal["tpe", "random", "cmaes", "gp", "nsgaii", "qmc"] = "tpe"
     """Which of Optuna's: tree-structured Parzen estimators, random, CMA-ES, a Gaussian process, NSGA-II, or
     quasi-random."""
-    startup_trials: Annotated[int, Field(ge=1)] | None = None
+    startup_trials: Annotated[Whole, Field(ge=1)] | None = None
     """Random configurations before the model is asked."""
 
 
@@ -46,7 +46,7 @@ class HyperoptSearch(Table):
     algorithm: Literal["hyperopt"]
     sampler: Literal["tpe", "anneal"] = "tpe"
     """Which of HyperOpt's: tree-structured Parzen estimators, or annealing."""
-    startup_trials: Annotated[int, Field(ge=1)] | None = None
+    startup_trials: Annotated[Whole, Field(ge=1)] | None = None
     """Random configurations before the model is asked (tpe only)."""
 
 
@@ -96,9 +96,9 @@ class AshaSchedule(Table):
     variant: Literal["stopping", "promotion"] = "stopping"
     """stopping: a trial that is too bad at a rung ends there. promotion: every trial pauses at its rung, and the best
     of a rung go on."""
-    grace_steps: Annotated[int, Field(ge=1)] = 1
+    grace_steps: Annotated[Whole, Field(ge=1)] = 1
     """The first rung, in steps."""
-    reduction_factor: Annotated[int, Field(ge=2, le=64)] = 3
+    reduction_factor: Annotated[Whole, Field(ge=2, le=64)] = 3
     """About the best 1/reduction_factor of a rung go on."""
 
 
@@ -106,9 +106,9 @@ class HyperbandSchedule(Table):
     """HyperBand: brackets of successive halving that start at different rungs."""
 
     algorithm: Literal["hyperband"]
-    grace_steps: Annotated[int, Field(ge=1)] = 1
+    grace_steps: Annotated[Whole, Field(ge=1)] = 1
     """The lowest rung of the most aggressive bracket, in steps."""
-    reduction_factor: Annotated[int, Field(ge=2, le=64)] = 3
+    reduction_factor: Annotated[Whole, Field(ge=2, le=64)] = 3
     """The best 1/reduction_factor of a rung go on."""
 
 
@@ -116,9 +116,9 @@ class MedianSchedule(Table):
     """The median stopping rule."""
 
     algorithm: Literal["median"]
-    grace_steps: Annotated[int, Field(ge=1)] = 1
+    grace_steps: Annotated[Whole, Field(ge=1)] = 1
     """No trial is stopped before it has had these steps."""
-    min_trials: Annotated[int, Field(ge=1)] = 3
+    min_trials: Annotated[Whole, Field(ge=1)] = 3
     """No trial is stopped before this many others have got as far."""
 
 
@@ -129,17 +129,17 @@ class PbtSchedule(Table):
     """
 
     algorithm: Literal["pbt"]
-    population: Annotated[int, Field(ge=2)] | None = None
+    population: Annotated[Whole, Field(ge=2)] | None = None
     """Trials that live at once, trained or paused; budget.trials unless given."""
-    interval_steps: Annotated[int, Field(ge=1)] = 1
+    interval_steps: Annotated[Whole, Field(ge=1)] = 1
     """How many steps lie between two comparisons."""
-    quantile: Annotated[float, Field(gt=0, le=0.5)] = 0.25
+    quantile: Annotated[Real, Field(gt=0, le=0.5)] = 0.25
     """The share that is replaced, and the share that it is replaced by."""
-    resample_probability: Annotated[float, Field(ge=0, le=1)] = 0.25
+    resample_probability: Annotated[Real, Field(ge=0, le=1)] = 0.25
     """How often a changed parameter is drawn anew instead of perturbed."""
-    factors: Annotated[tuple[float, ...], Field(min_length=1, max_length=16)] = (0.8, 1.2)
+    factors: Annotated[tuple[Real, ...], Field(min_length=1, max_length=16)] = (0.8, 1.2)
     """What a parameter is multiplied with when it is perturbed."""
-    synchronous: bool = False
+    synchronous: Flag = False
     """Whether all wait for each other at each comparison."""
 
 
@@ -152,26 +152,29 @@ class GeneticSchedule(Table):
     """
 
     algorithm: Literal["genetic"]
-    inherit: bool | None = None
+    inherit: Flag | None = None
     """Whether weights are inherited. Unless given: where any parameter is mutable, there is one objective, and
     `resumable` is true."""
-    population: Annotated[int, Field(ge=2)] | None = None
+    population: Annotated[Whole, Field(ge=2)] | None = None
     """With inheritance: trials that live at once, trained or paused; budget.trials unless given."""
-    interval_steps: Annotated[int, Field(ge=1)] = 1
+    interval_steps: Annotated[Whole, Field(ge=1)] = 1
     """With inheritance: how many steps lie between two comparisons."""
-    grace_steps: Annotated[int, Field(ge=1)] = 1
+    grace_steps: Annotated[Whole, Field(ge=1)] = 1
     """Without inheritance: the first rung, in steps."""
-    reduction_factor: Annotated[int, Field(ge=2, le=64)] = 3
+    reduction_factor: Annotated[Whole, Field(ge=2, le=64)] = 3
     """Without inheritance: who is among the best 1/reduction_factor of a rung goes on. More do in the end, as the order
     changes with what is learnt."""
-    resumable: bool = True
+    resumable: Flag = True
     """Whether a trial can go on from its checkpoint. Otherwise none pauses: each is trained to its end."""
+
+
+_RAY_NAME = "ray:[A-Za-z][A-Za-z0-9_]*"
 
 
 class RaySchedule(Table):
     """One of Ray Tune's own schedulers, such as `ray:PB2`. After a restart of the driver it starts with no memory."""
 
-    algorithm: str
+    algorithm: Annotated[str, Field(json_schema_extra={"pattern": f"^{_RAY_NAME}$"})]
     """`ray:` and the name of its class in `ray.tune.schedulers`."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Its constructor's arguments, without metric, mode and time_attr."""
@@ -179,7 +182,7 @@ class RaySchedule(Table):
     @field_validator("algorithm")
     @classmethod
     def _named(cls, algorithm: str) -> str:
-        if not re.fullmatch(r"ray:[A-Za-z]\w*", algorithm, re.ASCII):
+        if not re.fullmatch(_RAY_NAME, algorithm):
             raise refused(
                 "", f"{algorithm!r} names no scheduler of Ray Tune: ray: is followed by the name of its class",
                 "for example ray:PB2",

@@ -23,6 +23,7 @@ HpoError                      the one base: `except HpoError` catches all of our
 ├── StoreError                the database can't be reached or refuses. Retry later
 ├── TrainableNotFoundError    the name of a trainable leads to no function
 ├── PlacementError            the cluster can never hold the study's workers. Add nodes, or ask for less
+├── SimulationTimeoutError    a study takes longer to simulate than it may. Ask for less
 ├── ClusterError              Ray can't be started, reached or stopped
 │   └── ClusterLostError      what the study's driver had on the cluster is gone. A new driver goes on
 └── ServiceError              the hpo service can't be reached, or answered with an error (the client's)
@@ -194,6 +195,16 @@ class TrainableNotFoundError(HpoError):
 
 class PlacementError(HpoError):
     """The cluster can never hold the study's workers."""
+
+
+class SimulationTimeoutError(HpoError):
+    """A study takes longer to simulate than it may."""
+
+    def __init__(self, trials: int, steps: int) -> None:
+        super().__init__(
+            f"{trials:,} trials of up to {steps:,} steps take too long to simulate here; ask for fewer workers at once "
+            "or a smaller budget, or run `hpo simulate`, which takes its time"
+        )
 
 
 class ClusterError(HpoError):

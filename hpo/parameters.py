@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Protocol, Self, TypeGuard
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from hpo.table import ParamValue, Table, Typed, exact, refused, typed
+from hpo.table import Flag, ParamValue, Real, Table, Typed, Whole, exact, refused, typed
 
 MAX_CHOICES = 1_000
 MAX_INTEGER = 2**53
@@ -40,7 +40,7 @@ class _Parameter(Table):
     when: dict[str, Values] = Field(default_factory=dict)
     """The parameter is only active where each of these (its parents) is active and has one of the values. Where it
     isn't, it has no value at all."""
-    mutable: bool = False
+    mutable: Flag = False
     """May be changed while its trial trains, by a scheduler that lets trials inherit weights."""
 
 
@@ -48,14 +48,14 @@ class FloatParameter(_Parameter):
     """A number in [low, high]; uniform, log-uniform, or on a grid of `step` from low."""
 
     type: Literal["float"]
-    low: float
+    low: Real
     """The least value."""
-    high: float
+    high: Real
     """The greatest value; it is tried too."""
-    log: bool = False
+    log: Flag = False
     """Whether values are spread evenly by their logarithm: as many between 0.001 and 0.01 as between 0.01 and 0.1. It
     needs low > 0."""
-    step: Annotated[float, Field(gt=0)] | None = None
+    step: Annotated[Real, Field(gt=0)] | None = None
     """The distance of the values, counted from low; all numbers between unless given."""
 
     @model_validator(mode="after")
@@ -68,13 +68,13 @@ class IntParameter(_Parameter):
     """An integer in [low, high]; uniform, log-uniform, or on a grid of `step` from low."""
 
     type: Literal["int"]
-    low: int
+    low: Whole
     """The least value."""
-    high: int
+    high: Whole
     """The greatest value; it is tried too."""
-    log: bool = False
+    log: Flag = False
     """Whether values are spread evenly by their logarithm. It needs low > 0."""
-    step: Annotated[int, Field(gt=0)] | None = None
+    step: Annotated[Whole, Field(gt=0)] | None = None
     """The distance of the values, counted from low; 1 unless given."""
 
     @model_validator(mode="after")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import random
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hpo.errors import SimulationTimeoutError
 from hpo.simulate import REALISTIC, Conditions, Evaluate, SimulatedCluster
 from hpo.spec import StudySpec
 from hpo.trial import Metrics, Params, TrialState
@@ -55,14 +57,17 @@ def estimate(
     repeats: int = 5,
     seed: int = 0,
     conditions: Conditions = REALISTIC,
+    within: float = math.inf,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Estimate:
     """Simulate the study `repeats` times on `workers` groups, where a step takes `step_seconds` (median).
 
     The objective follows made-up learning curves: each configuration has a final value, drawn uniformly, and falls
     to it exponentially. So the figures tell what the scheduler and the budget do, not which configuration is best;
-    a goal is left out, since nobody knows when it will be reached.
+    a goal is left out, since nobody knows when it will be reached. Raises SimulationTimeoutError where it takes more
+    than `within` seconds.
     """
+    until = time.monotonic() + within
     spec = spec.model_copy(
         update={"objectives": tuple(each.model_copy(update={"goal": None}) for each in spec.objectives)}
     )
@@ -70,7 +75,7 @@ def estimate(
     for repeat in range(repeats):
         study = spec.model_copy(update={"seed": (spec.seed + repeat) % 2**63})
         cluster = SimulatedCluster(
-            study, _curves(study, step_seconds), workers, seed=seed + repeat, conditions=conditions
+            study, _curves(study, step_seconds, until), workers, seed=seed + repeat, conditions=conditions
         )
         cluster.run()
         trials = cluster.trials()
@@ -91,11 +96,13 @@ def estimate(
     )
 
 
-def _curves(spec: StudySpec, step_seconds: float) -> Evaluate:
-    """Made-up learning curves for every objective of the study."""
+def _curves(spec: StudySpec, step_seconds: float, until: float) -> Evaluate:
+    """Made-up learning curves for every objective of the study, drawn until this moment of the monotonic clock."""
     length = spec.budget.steps_per_trial
 
     def evaluate(params: Params, from_step: int, to_step: int, rng: random.Random) -> tuple[Metrics, float]:
+        if time.monotonic() > until:
+            raise SimulationTimeoutError(spec.budget.trials, length)
         metrics = {}
         for objective in spec.objectives:
             final = random.Random(f"{objective.metric} {sorted(params.items())}").random()

@@ -41,7 +41,7 @@ from hpo.parameters import (
     extremes,
 )
 from hpo.space import Space
-from hpo.table import Breach, ParamValue, Table, exact, refusal, refused, suggest
+from hpo.table import Breach, ParamValue, Real, Table, Whole, exact, refusal, refused, suggest
 from hpo.trainables import BUILT_IN, is_target
 
 __all__ = [
@@ -70,7 +70,7 @@ class Objective(Table):
     """Its name, as the trainable reports it."""
     direction: Literal["minimize", "maximize"]
     """Which values are the better ones."""
-    goal: float | None = None
+    goal: Real | None = None
     """The study ends when a trial has reached it."""
 
     def better(self, a: float, b: float) -> bool:
@@ -85,15 +85,15 @@ class Objective(Table):
 class Budget(Table):
     """What the study may spend. Where several are given, the first that is spent ends the study."""
 
-    trials: Annotated[int, Field(ge=1)]
+    trials: Annotated[Whole, Field(ge=1)]
     """Configurations that are tried; those that fail count."""
-    steps_per_trial: Annotated[int, Field(ge=1, le=MAX_STEPS_PER_TRIAL)] = 100
+    steps_per_trial: Annotated[Whole, Field(ge=1, le=MAX_STEPS_PER_TRIAL)] = 100
     """The most that one trial is trained; the trainable says what a step is (an epoch, say)."""
-    total_steps: Annotated[int, Field(ge=1)] | None = None
+    total_steps: Annotated[Whole, Field(ge=1)] | None = None
     """Steps of all trials together."""
-    wall_seconds: Annotated[float, Field(gt=0)] | None = None
+    wall_seconds: Annotated[Real, Field(gt=0)] | None = None
     """Since it first ran; the time that it was paused doesn't count."""
-    disk_gigabytes: Annotated[float, Field(gt=0)] | None = None
+    disk_gigabytes: Annotated[Real, Field(gt=0)] | None = None
     """Of checkpoints, kept at most. Those of the worst trials that have ended go first; the best one's stays, and so do
     those that a trial at work needs."""
 
@@ -111,20 +111,20 @@ class Budget(Table):
 class Resources(Table):
     """What one trial runs on: a group of `workers` processes, together under DDP where there are several."""
 
-    workers: Annotated[int, Field(ge=1, le=1024)] = 1
+    workers: Annotated[Whole, Field(ge=1, le=1024)] = 1
     """Processes a trial."""
-    cpus_per_worker: Annotated[float, Field(gt=0, le=1024)] = 1.0
+    cpus_per_worker: Annotated[Real, Field(gt=0, le=1024)] = 1.0
     """CPUs that each of them reserves."""
-    gpus_per_worker: Annotated[float, Field(ge=0, le=64)] = 0.0
+    gpus_per_worker: Annotated[Real, Field(ge=0, le=64)] = 0.0
     """GPUs that each of them has; a fraction shares one between trials."""
 
 
 class Retry(Table):
     """How often a trial goes on from its last checkpoint before it counts as failed."""
 
-    lost_workers: Annotated[int, Field(ge=0, le=100)] = 2
+    lost_workers: Annotated[Whole, Field(ge=0, le=100)] = 2
     """After its workers were lost."""
-    errors: Annotated[int, Field(ge=0, le=100)] = 0
+    errors: Annotated[Whole, Field(ge=0, le=100)] = 0
     """After its trainable raised, or ran out of memory."""
 
 
@@ -138,7 +138,7 @@ Objectives = Annotated[
 class StudySpec(Table):
     """A study: what to train, over which parameters, for which metric, how, and for how long."""
 
-    name: Annotated[str, Field(max_length=63)]
+    name: Annotated[str, Field(max_length=63, json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
     """Lower-case letters, digits and hyphens, at most 63: it stands in addresses, job names and folders."""
     trainable: str
     """One of ours (`headlines`), or your own `package.module:function`."""
@@ -159,7 +159,7 @@ class StudySpec(Table):
     """Which searcher picks the configurations."""
     scheduler: SchedulerSpec = FifoSchedule()
     """Which scheduler says for how long a trial is trained."""
-    concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    concurrency: Annotated[Whole, Field(ge=1, le=10_000)] | None = None
     """Trials at once; as many as the cluster can hold unless given."""
     resources: Resources = Resources()
     """What one trial runs on."""
@@ -167,9 +167,9 @@ class StudySpec(Table):
     """Constants that the trainable gets beside the parameters."""
     retry: Retry = Retry()
     """How often a trial that was lost goes on."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 0
     """Of all randomness: the same seed and the same measurements give the same proposals and decisions."""
-    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    priority: Annotated[Whole, Field(ge=-100, le=100)] = 0
     """Of the studies that wait, those of a higher priority start first."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Words of your own, by name; they change nothing."""

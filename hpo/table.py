@@ -7,11 +7,22 @@ from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
+
+def _no_stand_in(value: object) -> object:
+    if isinstance(value, bool | str):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_stand_in)]
+"""A whole number, which JSON may write as 3.0; neither "3" nor true stands for one."""
+Real = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
 ParamValue = float | int | str | bool
 """Types matter: True is not 1, and 1 is not 1.0."""
 Typed = tuple[type, ParamValue]

@@ -35,6 +35,11 @@ def problems(*statuses: int) -> Responses:
     return {status: {"model": ProblemAnswer, "content": content} for status in statuses}
 
 
+def carries(status: int, *headers: str) -> Responses:
+    """The headers of the answer of a route (`api.openapi.HEADERS`), for OpenAPI."""
+    return {status: {"headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers}}}
+
+
 # Async, so that no thread is needed for them.
 async def get_store(request: Request) -> Store:
     store: Store = request.app.state.store
@@ -56,7 +61,14 @@ Filter = Annotated[
 ]
 OrderBy = Annotated[str, Query(description="A column; with ` asc` or ` desc` after it, in that direction.")]
 PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="How many at most.")]
-PageToken = Annotated[str | None, Query(max_length=2000, description="`next_page_token` of the page before.")]
+PageToken = Annotated[
+    str | None,
+    Query(
+        max_length=2000,
+        description="`next_page_token` of the page before.",
+        examples=["WyJ0cmlhbHMiLFsiaGVhZGxpbmVzIl0sWzk5XV0"],
+    ),
+]
 
 
 def study_answer(study: Study) -> StudyAnswer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any
@@ -13,22 +14,37 @@ from fastapi.responses import JSONResponse, Response
 from sse_starlette import EventSourceResponse
 
 from api.errors import ApiError
-from api.routes.common import StoreParam, StudyName, event_answer, problems
+from api.routes.common import StoreParam, StudyName, event_answer
 from api.schemas import EventsAnswer
 from hpo.errors import HpoError, Problem
 from hpo.protocols import MAX_PAGE_SIZE, Store
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["events"])
 
+EVENT_ID = "^[0-9]{1,18}$"
 POLL_SECONDS = 0.3
 KEEP_ALIVE_SECONDS = 15
 
+_SENT = {
+    "description": "One event of the stream.",
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"type": "string", "description": "Its kind."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/EventAnswer"},
+        },
+    },
+    "required": ["id", "event", "data"],
+}
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "model": EventsAnswer,
         "content": {
             "text/event-stream": {
-                "schema": {"type": "string"},
+                "schema": _SENT,
                 "example": "id: 17\nevent: incumbent.changed\ndata: "
                 '{"id": 17, "study": "headlines", "kind": "incumbent.changed", "trial": 3, "data": {}}\n\n',
             }
@@ -37,14 +53,23 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/events", responses=_STREAM | problems(401, 404, 422, 503), summary="Follow a study")
-async def events(
+@router.get("/events", responses=_STREAM, summary="Follow a study")
+async def follow_study(
     request: Request,
     study: StudyName,
     store: StoreParam,
-    after: Annotated[int | None, Query(ge=0, lt=2**63, description="Only events with a higher id.")] = None,
+    after: Annotated[
+        int | None, Query(ge=0, lt=2**63, description="Only events with a higher id.", examples=[16])
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="Of the JSON page.")] = 100,
-    last_event_id: Annotated[str | None, Header(description="As `after`; a browser sends it by itself.")] = None,
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            description="As `after`; a browser sends it by itself.",
+            json_schema_extra={"pattern": EVENT_ID},
+            examples=["17"],
+        ),
+    ] = None,
 ) -> Response:
     """Everything that happened and happens in the study, from the beginning or after an id.
 
@@ -85,7 +110,7 @@ def _start(after: int | None, last_event_id: str | None) -> int:
     """Where to go on from: the header wins, since a browser that reconnects keeps the old address."""
     if not last_event_id:
         return after or 0
-    if not (last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19):
+    if not re.match(EVENT_ID, last_event_id):
         fault = Problem("/header/last-event-id", f"{last_event_id!r} is no event id", "send the id of an event")
         raise ApiError(422, "invalid-request", str(fault), problems=[fault])
     return int(last_event_id)

@@ -8,7 +8,7 @@ import anyio
 from fastapi import APIRouter, Path, Request, Response, status
 
 from api import packages
-from api.routes.common import Responses, SettingsParam, problems
+from api.routes.common import Responses, SettingsParam
 from api.schemas import DIGEST, PackageAnswer
 
 router = APIRouter(prefix="/v1/packages", tags=["packages"])
@@ -31,7 +31,7 @@ Digest = Annotated[
 
 @router.put(
     "/{digest}", status_code=status.HTTP_201_CREATED, openapi_extra=_BODY, summary="Upload a working folder",
-    responses=_THERE | problems(401, 413, 422),
+    responses=_THERE,
 )  # fmt: skip
 async def put_package(digest: Digest, request: Request, response: Response, settings: SettingsParam) -> PackageAnswer:
     """Store a zip file of at most 50 MB under its own digest. The same once more changes nothing."""

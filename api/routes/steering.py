@@ -14,7 +14,7 @@ from api.bodies import ForkRequest, RetryRequest, StudyChange, TrialsEnqueue
 from api.body import json_body
 from api.errors import ApiError
 from api.requests import KeyParam, VersionParam, WhoParam
-from api.routes.common import SettingsParam, StoreParam, StudyName, TrialNumber, problems, study_answer
+from api.routes.common import SettingsParam, StoreParam, StudyName, TrialNumber, carries, problems, study_answer
 from api.schemas import StudyAnswer
 from api.submission import accept
 from hpo.constraints import as_float, check_initial
@@ -28,8 +28,7 @@ from hpo.trial import Study, Trial, TrialState
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["steering"], route_class=AnswerRoute)
 
-_TAKEN = {"status_code": status.HTTP_202_ACCEPTED, "responses": problems(401, 404, 409, 422, 503)}
-_READ = {**_TAKEN, "responses": problems(400, 401, 404, 409, 415, 422, 503)}
+_TAKEN = {"status_code": status.HTTP_202_ACCEPTED, "responses": problems(409) | carries(202, "ETag")}
 Body = Annotated[Any, Depends(json_body)]
 
 
@@ -61,7 +60,7 @@ _verb(
 _verb("cancel", Verb.CANCEL, "Cancel a study", "Its trials stop. All that is recorded stays.")
 
 
-@router.patch("", responses=problems(400, 401, 404, 409, 412, 415, 422, 428, 503), summary="Change a study",
+@router.patch("", responses=problems(409) | carries(200, "ETag"), summary="Change a study",
               openapi_extra=_body(StudyChange))  # fmt: skip
 def change_study(
     study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, version: VersionParam
@@ -75,7 +74,7 @@ def change_study(
     return _tagged(changed, response)
 
 
-@router.post(":fork", status_code=status.HTTP_201_CREATED, responses=problems(400, 401, 404, 409, 415, 422, 503),
+@router.post(":fork", status_code=status.HTTP_201_CREATED, responses=problems(409) | carries(201, "ETag", "Location"),
              summary="Start another study from this one", openapi_extra=_body(ForkRequest))  # fmt: skip
 def fork_study(
     study: StudyName, body: Body, response: Response, store: StoreParam, settings: SettingsParam, key: KeyParam
@@ -96,7 +95,7 @@ def fork_study(
     return _tagged(forked, response)
 
 
-@router.post("/trials", summary="Try configurations next", openapi_extra=_body(TrialsEnqueue), **_READ)  # type: ignore[arg-type]
+@router.post("/trials", summary="Try configurations next", openapi_extra=_body(TrialsEnqueue), **_TAKEN)  # type: ignore[arg-type]
 def enqueue_trials(
     study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, key: KeyParam
 ) -> StudyAnswer:
@@ -136,7 +135,7 @@ def retry_trial(
     return _retried(store, study, [trial], who, key, response)
 
 
-@router.post("/trials:retry", summary="Try failed trials again", openapi_extra=_body(RetryRequest), **_READ)  # type: ignore[arg-type]
+@router.post("/trials:retry", summary="Try failed trials again", openapi_extra=_body(RetryRequest), **_TAKEN)  # type: ignore[arg-type]
 def retry_trials(
     study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, key: KeyParam
 ) -> StudyAnswer:

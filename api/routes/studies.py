@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response, status
+from pydantic import Field
 
 from api import packages
 from api.answering import AnswerRoute
@@ -21,6 +23,7 @@ from api.routes.common import (
     SettingsParam,
     StoreParam,
     StudyName,
+    carries,
     page_answer,
     problems,
     study_answer,
@@ -84,7 +87,7 @@ def _folder(settings: Settings, package: str | None) -> Path | None:
 
 
 @router.post(
-    "/studies", status_code=status.HTTP_201_CREATED, responses=problems(400, 401, 409, 413, 415, 422, 503),
+    "/studies", status_code=status.HTTP_201_CREATED, responses=problems(409) | carries(201, "ETag", "Location"),
     openapi_extra=_BODY, summary="Submit a study",
 )  # fmt: skip
 def create_study(
@@ -105,7 +108,7 @@ def create_study(
 
 
 @router.post(
-    "/studies:validate", responses=problems(400, 401, 413, 415, 422), openapi_extra=_BODY,
+    "/studies:validate", openapi_extra=_BODY,
     summary="Check a specification",
 )  # fmt: skip
 def validate_study(body: Annotated[Any, Depends(json_body)], settings: SettingsParam, store: StoreParam) -> ValidAnswer:
@@ -116,19 +119,23 @@ def validate_study(body: Annotated[Any, Depends(json_body)], settings: SettingsP
 
 
 @router.post(
-    "/studies:preview", responses=problems(400, 401, 413, 415, 422), openapi_extra=_BODY, summary="Plan a study",
+    "/studies:preview", openapi_extra=_BODY, summary="Plan a study",
 )  # fmt: skip
 def preview_study(
     body: Annotated[Any, Depends(json_body)],
     settings: SettingsParam,
     store: StoreParam,
     workers: Annotated[
-        list[int] | None, Query(description="Trials at once; repeatable. 1, 2, 4, 8 unless given.")
+        list[Annotated[int, Field(ge=1, le=10_000)]] | None,
+        Query(description="Trials at once; repeatable. 1, 2, 4, 8 unless given.", max_length=8, examples=[[2, 4]]),
     ] = None,
-    step_seconds: Annotated[float, Query(gt=0, le=1e6, description="How long one step of a trial takes.")] = 1.0,
+    step_seconds: Annotated[
+        float, Query(gt=0, le=1e6, description="How long one step of a trial takes.", examples=[2.5])
+    ] = 1.0,
 ) -> PreviewAnswer:
     """Simulate the study before it runs: how long it takes and how many steps it trains, by the number of trials at
-    once. Nothing is created, and nothing is trained."""
+    once. Nothing is created, and nothing is trained. A study that takes longer to simulate than the service allows
+    (HPO_PREVIEW_SECONDS) is refused: `hpo simulate` takes its time."""
     data, package = _parts(body)
     spec = accept(data, store, working_dir=_folder(settings, package)).spec
     if isinstance(spec.scheduler, RaySchedule):
@@ -141,12 +148,16 @@ def preview_study(
             ]
         )
     most = spec.concurrency or spec.budget.trials
-    counts = [min(max(1, each), most) for each in workers[:8]] if workers else [n for n in (1, 2, 4, 8) if n <= most]
-    found = [estimate(spec, workers=count, step_seconds=step_seconds, repeats=3) for count in dict.fromkeys(counts)]
+    counts = [min(each, most) for each in workers] if workers else [n for n in (1, 2, 4, 8) if n <= most]
+    end = time.monotonic() + settings.preview_seconds
+    found = [
+        estimate(spec, workers=count, step_seconds=step_seconds, repeats=3, within=end - time.monotonic())
+        for count in dict.fromkeys(counts)
+    ]
     return PreviewAnswer(spec=spec, estimates=[EstimateAnswer.model_validate(each) for each in found])
 
 
-@router.get("/studies", responses=problems(400, 401, 422, 503), summary="List studies")
+@router.get("/studies", responses=problems(400), summary="List studies")
 def list_studies(
     store: StoreParam,
     state: Annotated[StudyState | None, Query(description="Only those in this state.")] = None,
@@ -164,7 +175,7 @@ def list_studies(
     return page_answer(page, study_answer)
 
 
-@router.get("/studies/{study}", responses=problems(401, 404, 503), summary="Show a study")
+@router.get("/studies/{study}", responses=carries(200, "ETag"), summary="Show a study")
 def show_study(study: StudyName, response: Response, store: StoreParam) -> StudyDetailAnswer:
     """A study with its counts and its best trial so far."""
     found = store.study(study)
@@ -178,7 +189,7 @@ def show_study(study: StudyName, response: Response, store: StoreParam) -> Study
 
 
 @router.delete(
-    "/studies/{study}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(401, 404, 409, 503),
+    "/studies/{study}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(409),
     summary="Delete a study",
 )  # fmt: skip
 def delete_study(study: StudyName, store: StoreParam, settings: SettingsParam) -> None:

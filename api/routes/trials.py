@@ -35,13 +35,11 @@ from api.schemas import (
 )
 from hpo.trial import TrialState
 
-router = APIRouter(
-    prefix="/v1/studies/{study}", tags=["trials"], responses=problems(401, 404, 503), route_class=AnswerRoute
-)
+router = APIRouter(prefix="/v1/studies/{study}", tags=["trials"], route_class=AnswerRoute)
 
-_PAGED = problems(400, 422)
+_PAGED = problems(400)
 
-OnlyTrial = Annotated[int | None, Query(ge=0, lt=2**31, description="Only this trial's.")]
+OnlyTrial = Annotated[int | None, Query(ge=0, lt=2**31, description="Only this trial's.", examples=[3])]
 
 
 @router.get("/trials", responses=_PAGED, summary="List trials")
@@ -67,7 +65,7 @@ def list_trials(
     return page_answer(page, trial_answer)
 
 
-@router.get("/trials/{number}", responses=problems(422), summary="Show a trial")
+@router.get("/trials/{number:unverbed}", summary="Show a trial")
 def show_trial(study: StudyName, number: TrialNumber, store: StoreParam) -> TrialAnswer:
     """One configuration and what became of it."""
     return trial_answer(store.trial(study, number))
@@ -83,7 +81,7 @@ def trial_measurements(
     return page_answer(page, measurement_answer)
 
 
-@router.get("/trials/{number}/checkpoints", responses=problems(422), summary="What a trial saved")
+@router.get("/trials/{number}/checkpoints", summary="What a trial saved")
 def trial_checkpoints(study: StudyName, number: TrialNumber, store: StoreParam) -> CheckpointsAnswer:
     """The checkpoints that are kept, in the order in which they were recorded."""
     store.trial(study, number)
@@ -111,14 +109,14 @@ def list_decisions(
     return page_answer(page, decision_answer)
 
 
-@router.get("/inheritances", responses=problems(422), summary="Who went on from whose weights")
+@router.get("/inheritances", summary="Who went on from whose weights")
 def list_inheritances(study: StudyName, store: StoreParam, trial: OnlyTrial = None) -> InheritancesAnswer:
     """The family tree, whole, in the order in which it grew, each edge with its reason."""
     rows = store.inheritances(study, trial=trial)
     return InheritancesAnswer(items=[InheritanceAnswer.model_validate(row) for row in rows])
 
 
-@router.get("/best", responses=problems(422), summary="The best trials")
+@router.get("/best", summary="The best trials")
 def best_trials(
     study: StudyName,
     store: StoreParam,

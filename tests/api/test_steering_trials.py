@@ -6,12 +6,17 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
 
+from api.app import create_app
+from api.settings import Settings
 from hpo.protocols import Store
+from hpo.store.memory import MemoryStore
 from hpo.trial import Lease, Trial
 from tests.api.test_steering import problem
 
@@ -219,3 +224,10 @@ def test_a_plan_tells_how_long_a_study_takes_by_its_workers_and_creates_nothing(
     assert one > 2 * four > 2 * eight
     assert list(store.studies().items) == []
     assert http.post("/v1/studies:preview", json={"spec": spec}, params={"step_seconds": 0}).status_code == 422
+
+
+def test_a_plan_that_would_hold_the_service_up_is_refused(spec: dict[str, Any]) -> None:
+    app = create_app(Settings(home=Path("nowhere"), token="t", preview_seconds=1e-9), MemoryStore())
+    with TestClient(app, headers={"Authorization": "Bearer t"}) as http:
+        told = problem(http.post("/v1/studies:preview", json={"spec": spec}), 422, "simulation-too-long")
+    assert "8 trials of up to 9 steps" in told["detail"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from hpo import specfile
+from hpo.errors import SimulationTimeoutError
 from hpo.plan import estimate
 from hpo.simulate import Conditions
 from hpo.spec import StudySpec
@@ -48,3 +51,8 @@ def test_the_same_seed_gives_the_same_estimate_and_each_repeat_is_told() -> None
     assert estimate(study(), workers=3, progress=told.append) == estimate(study(), workers=3)
     assert told == [1, 2, 3, 4, 5]
     assert estimate(study(), workers=3, seed=1) != estimate(study(), workers=3)
+
+
+def test_a_simulation_ends_with_its_time() -> None:
+    with pytest.raises(SimulationTimeoutError, match=r"8 trials of up to 9 steps take too long .* `hpo simulate`"):
+        estimate(study(), workers=2, within=0.0)
