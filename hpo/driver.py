@@ -22,10 +22,11 @@ from collections.abc import Callable
 
 from hpo import logs
 from hpo.engine.files import Address, StorageError, address
-from hpo.errors import ClusterLostError, HpoError, LeaseHeldError, LeaseLostError
+from hpo.errors import ClusterLostError, HpoError, LeaseHeldError, LeaseLostError, StudyStateError
 from hpo.protocols import Store
-from hpo.steering import ENDINGS, Command, end_state
+from hpo.steering import Command
 from hpo.store import open_store
+from hpo.tenure import conclusion, end_as_asked
 from hpo.trial import Lease, Study, StudyState
 
 log = logging.getLogger("hpo.driver")
@@ -51,9 +52,13 @@ def drive(
     lease = store.claim(name, holder=holder, lease_seconds=lease_seconds)
     try:
         study = store.study(name)  # what nobody else changes now: a command waits for the lease's holder
+        if study.spec.engine == "ask":
+            raise StudyStateError(
+                f"study {name!r} is trained by workers of your own (engine = 'ask'): it needs no driver"
+            )
         if study.state.is_final or study.state is StudyState.PAUSED:
             return study
-        study = _end_as_asked(store, lease, study)
+        study = end_as_asked(store, lease, study)
         if study.state.is_final or study.state is StudyState.PAUSED:
             return study
         study = store.set_study_state(name, StudyState.RUNNING, message="", lease=lease)
@@ -61,20 +66,9 @@ def drive(
         _sweep(store, study, storage)
         study = store.set_study_state(name, state, message=why, lease=lease, command=by)
         # What came while it was about to pause; from now on such a command is done as it is given.
-        return _end_as_asked(store, lease, study)
+        return end_as_asked(store, lease, study)
     finally:
         store.release(lease)
-
-
-def _end_as_asked(store: Store, lease: Lease, study: Study) -> Study:
-    """Pause or end a study that nothing of is being trained, if that is what waits."""
-    for command in store.commands(study.name):
-        if command.verb in ENDINGS and not study.state.is_final:
-            best = store.trials(study.name, order_by="value", page_size=1).items
-            state = end_state(command.verb, has_value=bool(best) and best[0].value is not None)
-            message = f"{command.verb} was asked for by {command.who}"
-            study = store.set_study_state(study.name, state, message=message, lease=lease, command=command)
-    return study
 
 
 def _sweep(store: Store, study: Study, storage: Address) -> None:
@@ -114,14 +108,11 @@ def _run(
         return StudyState.FAILED, f"{type(error).__name__}: {error}", None
     if outcome.taken_over:
         raise LeaseLostError(f"study {study.name!r}: another driver has taken over; this one has stopped")
-    if outcome.ending is not None:
-        state = end_state(outcome.ending.verb, has_value=outcome.best is not None)
-        return state, outcome.ending.message, outcome.ending.command
-    if interrupted():
+    if outcome.ending is None and interrupted():
         return StudyState.CANCELLED, outcome.reason, None
-    if outcome.error or outcome.best is None:
-        return StudyState.FAILED, outcome.error or "no trial has reported the objective", None
-    return StudyState.SUCCEEDED, outcome.reason, None
+    return conclusion(
+        has_value=outcome.best is not None, reason=outcome.reason, error=outcome.error, ending=outcome.ending
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

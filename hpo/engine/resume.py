@@ -1,40 +1,18 @@
-"""What a driver does before it trains: take over from the last one, or learn from past studies."""
+"""What a driver on Ray does before it trains: take over from the last one, and its checkpoints with it."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 from hpo.engine import files
 from hpo.engine.files import Address
 from hpo.ledger import Ledger
 from hpo.protocols import Store
-from hpo.replay import Replay, history
-from hpo.search.warm_start import teach
-from hpo.space import Space
-from hpo.spec import StudySpec
-from hpo.steering import original
-from hpo.trial import Event, Row, Study, TrialState
-from hpo.warm_start import past_trials, to_data
+from hpo.replay import history
+from hpo.tenure import replayed, taken_over
+from hpo.trial import Event
 
 log = logging.getLogger(__name__)
-
-
-def begin_spec(study: Study, store: Store) -> StudySpec:
-    """The specification that the study began with: the replay changes it where it was changed."""
-    return original(study.spec, store.commands(study.name, done=True))
-
-
-def pause(ledger: Ledger) -> None:
-    """Record that the trials at work wait. The ledger is done with: the next driver's replay knows nothing of it."""
-    ending = ledger.orders.ending
-    reason = ending.message if ending else ""
-    for number, live in ledger.trials.items():
-        if not live.is_paused:
-            trial = replace(live.trial, state=TrialState.PAUSED)
-            ledger.write(
-                [trial, ledger.event("trial.paused", number, step=trial.step, reason=f"the study is {reason}")]
-            )
 
 
 def resume(ledger: Ledger, store: Store, storage: Address) -> None:
@@ -44,19 +22,13 @@ def resume(ledger: Ledger, store: Store, storage: Address) -> None:
     a storage on S3 can't tell what it holds: no row is changed then.
     """
     study = ledger.spec.name
-    replay = Replay(ledger)
-    replay.run(history(store, study))
-    if ledger.spec.warm_start and not replay.is_warm:
-        _warm_start(ledger, store)
+    replay = replayed(ledger, store, history(store, study))
     if not ledger.next_number:
         return
     removed = sweep(storage, {checkpoint.path for checkpoint in store.checkpoints(study)})
     damaged = _forget_damaged(ledger, storage)
     lost = ledger.requeue()
-    data = {"trials": len(ledger.trials), "requeued": lost, "differences": replay.num_differences, "removed": removed}
-    rows: list[Row] = [ledger.event("study.resumed", None, **data)]
-    if replay.num_differences:
-        rows.append(ledger.event("study.diverged", None, count=replay.num_differences, first=replay.differences))
+    rows = taken_over(ledger, replay, requeued=lost, removed=removed)
     for number in lost:
         source = ledger.trials[number].source
         step = source.step if source else 0
@@ -85,13 +57,6 @@ def _forget_damaged(ledger: Ledger, storage: Address) -> list[Event]:
             lines.append(ledger.event("checkpoint.damaged", number, step=checkpoint.step, message=message))
             log.warning("study %s, trial %d: %s", ledger.spec.name, number, message)
     return lines
-
-
-def _warm_start(ledger: Ledger, store: Store) -> None:
-    """Teach the searcher what past studies found, and record it for the replay."""
-    trials = past_trials(store, ledger.spec)
-    taken = teach(ledger.searcher, Space.of(ledger.spec), trials, num_objectives=len(ledger.spec.objectives))
-    ledger.write([ledger.event("study.warm_started", None, taken=taken, trials=[to_data(trial) for trial in trials])])
 
 
 def sweep(storage: Address, kept: set[str]) -> int:

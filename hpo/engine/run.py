@@ -21,12 +21,13 @@ from hpo.engine.group import WorkerGroups
 from hpo.engine.lease import TrialLease
 from hpo.engine.placement import groups_that_fit
 from hpo.engine.recorder import Recorder
-from hpo.engine.resume import begin_spec, pause, resume
+from hpo.engine.resume import resume
 from hpo.errors import ClusterLostError, HpoError, PlacementError
 from hpo.ledger import Ledger
 from hpo.orders import Ending
 from hpo.protocols import Store
 from hpo.spec import RaySchedule, StudySpec
+from hpo.tenure import begin_spec, pause
 from hpo.trial import Event, Lease, Study, Trial
 
 if TYPE_CHECKING:

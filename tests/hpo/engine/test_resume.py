@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from conformance.store_values import spec
 
-from hpo.engine.resume import begin_spec, pause, resume
+from hpo.engine.resume import resume
 from hpo.ledger import Ledger
 from hpo.protocols import Resume, Scheduler, Start
 from hpo.steering import Command, Verb
 from hpo.store import open_store
+from hpo.tenure import begin_spec, pause
 from hpo.trial import Action, Checkpoint, Event, Lease, Study, StudyState, TrialState
 from tests.hpo.ledger_book import Book, Listed, Scripted, StopsAbove
 
