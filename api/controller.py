@@ -190,7 +190,7 @@ class Controller:
         token: str | None = None
         while True:
             page = self._store.studies(state=state, page_size=100, page_token=token)
-            yield from page.items
+            yield from (study for study in page.items if study.spec.engine == "ray")  # the others need no driver
             token = page.next_page_token
             if token is None:
                 return

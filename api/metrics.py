@@ -116,7 +116,7 @@ def gauges(census: Census) -> Iterator[GaugeMetricFamily]:
     for trial_state, number in census.trials.items():
         trials.add_metric([trial_state.value], number)
     yield trials
-    queued = sum(study.state == "queued" for study in census.open)
+    queued = len(census.queued)
     yield _gauge("hpo_queue_depth", "Queued studies", queued)
     yield _gauge(
         "hpo_queue_oldest_seconds", "How long the longest waiting queued study has waited", census.queue_seconds

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpo import compatibility, specfile, trainables, warm_start
+from hpo.errors import InvalidSpecError, Problem
 from hpo.protocols import Store
 from hpo.spec import StudySpec, extremes
 
@@ -27,6 +28,19 @@ def accept(data: Any, store: Store, *, working_dir: Path | None = None) -> Accep
     spec = specfile.parse(data)
     compatibility.check(spec)
     warm_start.check(store, spec)
+    if spec.trainable is None:
+        if working_dir is not None:
+            raise InvalidSpecError(
+                [
+                    Problem(
+                        "/engine",
+                        "a working folder is given, but engine is 'ask', so that workers "
+                        "of your own train, by their own code",
+                        "drop the folder (package)",
+                    )
+                ]
+            )
+        return Accepted(spec, None)
     searched = {name: extremes(parameter) for name, parameter in spec.parameters.items()}
     note = trainables.preflight(spec.trainable, searched, spec.fixed, folder=working_dir)
     return Accepted(spec, note)

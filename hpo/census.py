@@ -24,6 +24,9 @@ class OpenStudy:
     lease_seconds: float | None = None
     """Until its driver's lease runs out, negative once it has; None where no driver has it."""
 
+    is_asked: bool = False
+    """Its workers are the user's own (`engine = "ask"`): it waits for them alone, and needs no driver."""
+
     @property
     def is_driven(self) -> bool:
         return self.lease_seconds is not None and self.lease_seconds > 0
@@ -31,7 +34,8 @@ class OpenStudy:
     @property
     def needs_driver(self) -> bool:
         """Whether it is at work and no driver holds it, as is normal for the seconds that a job takes to start."""
-        return self.state in (StudyState.STARTING, StudyState.RUNNING) and not self.is_driven
+        at_work = self.state in (StudyState.STARTING, StudyState.RUNNING)
+        return at_work and not self.is_driven and not self.is_asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,12 @@ class Census:
     @property
     def queue_seconds(self) -> float:
         """For how long the queued study that has waited longest has waited; 0 where none waits."""
-        return max((study.state_seconds for study in self.open if study.state is StudyState.QUEUED), default=0.0)
+        return max((study.state_seconds for study in self.queued), default=0.0)
+
+    @property
+    def queued(self) -> Sequence[OpenStudy]:
+        """The studies that wait for a driver."""
+        return [study for study in self.open if study.state is StudyState.QUEUED and not study.is_asked]
 
     @property
     def undriven(self) -> Sequence[OpenStudy]:
@@ -58,10 +67,12 @@ class Census:
     @property
     def lease_seconds(self) -> float | None:
         """Until the first lease of a study at work runs out, negative once it has; None where there is none."""
-        at_work = [study for study in self.open if study.state in (StudyState.STARTING, StudyState.RUNNING)]
+        driven = [study for study in self.open if not study.is_asked]
+        at_work = [study for study in driven if study.state in (StudyState.STARTING, StudyState.RUNNING)]
         return min((study.lease_seconds for study in at_work if study.lease_seconds is not None), default=None)
 
     @property
     def quiet_seconds(self) -> float:
-        """The longest time that a running study has had no event; 0 where none runs."""
-        return max((study.quiet_seconds for study in self.open if study.state is StudyState.RUNNING), default=0.0)
+        """The longest time that a running study with a driver has had no event; 0 where none runs."""
+        running = [study for study in self.open if study.state is StudyState.RUNNING and not study.is_asked]
+        return max((study.quiet_seconds for study in running), default=0.0)

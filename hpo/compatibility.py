@@ -1,9 +1,10 @@
-"""What the chosen searcher or scheduler can't honour. Loads neither of them, nor numpy."""
+"""What the chosen searcher, scheduler or engine can't honour. Loads neither of them, nor numpy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hpo.ask_rules import ask_problems
 from hpo.errors import InvalidSpecError, Problem
 from hpo.ray_names import ray_problems
 from hpo.space import Space
@@ -25,12 +26,12 @@ HYPEROPT_ANCESTORS = 60
 
 
 def check(spec: StudySpec) -> None:
-    """Raise InvalidSpecError with all that the searcher or the scheduler can't honour; for use at submission.
+    """Raise InvalidSpecError with all that the searcher, the scheduler or the engine can't honour; for submissions.
 
     A grid smaller than budget.trials is fine: the study ends with the grid. So are more startup_trials than
     budget.trials, and parameters that are mutable under a scheduler that changes nothing.
     """
-    problems = [*_search_problems(spec), *_scheduler_problems(spec)]
+    problems = [*_search_problems(spec), *_scheduler_problems(spec), *ask_problems(spec)]
     if problems:
         raise InvalidSpecError(problems)
 

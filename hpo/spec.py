@@ -140,8 +140,10 @@ class StudySpec(Table):
 
     name: Annotated[str, Field(max_length=63, json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
     """Lower-case letters, digits and hyphens, at most 63: it stands in addresses, job names and folders."""
-    trainable: str
-    """One of ours (`headlines`), or your own `package.module:function`."""
+    engine: Literal["ray", "ask"] = "ray"
+    """Who trains: worker groups on Ray, or (`ask`) workers of your own, which ask for trials and report."""
+    trainable: Annotated[str | None, Field(validate_default=True)] = None
+    """One of ours (`headlines`), or your own `package.module:function`; none where `engine` is `ask`."""
     parameters: Annotated[dict[str, Parameter], Field(min_length=1, max_length=MAX_PARAMETERS)]
     """What is varied: a table for each parameter, by its name."""
     objectives: Objectives = Field(alias="objective")
@@ -257,7 +259,13 @@ class StudySpec(Table):
 
     @field_validator("trainable")
     @classmethod
-    def _trainable(cls, trainable: str) -> str:
+    def _trainable(cls, trainable: str | None, info: ValidationInfo) -> str | None:
+        if trainable is None:
+            if info.data.get("engine") == "ray":
+                raise refused(
+                    "", "is missing, but required", 'add trainable, or engine = "ask" for workers of your own'
+                )
+            return None
         if trainable not in BUILT_IN and not is_target(trainable):
             raise refused(
                 "", f"{trainable!r} is neither one of ours ({', '.join(sorted(BUILT_IN))}) nor of the form "
@@ -276,7 +284,7 @@ class StudySpec(Table):
             for key in self.fixed
             if key in self.parameters
         ]
-        built_in = BUILT_IN.get(self.trainable)
+        built_in = BUILT_IN.get(self.trainable or "")
         for place, objective in enumerate(self.objectives):
             if built_in and objective.metric not in built_in.metrics:
                 found.append(

@@ -70,12 +70,17 @@ def _state(state: str) -> str:
     return f"[{_COLOURS.get(state, 'white')}]{state}[/]"
 
 
+def trainer(spec: StudySpec) -> str:
+    """Who trains: the trainable's name, or workers of the user's own."""
+    return spec.trainable or "your own workers"
+
+
 def study_table(studies: Sequence[StudyAnswer]) -> Table:
     table = Table("study", "state", "trainable", "objective", "search", "trials", "age", box=None, pad_edge=False)
     for study in studies:
         spec = study.spec
         table.add_row(
-            study.name, _state(study.state), escape(spec.trainable),
+            study.name, _state(study.state), escape(trainer(spec)),
             f"{spec.objective.direction} {escape(spec.objective.metric)}",
             f"{spec.search.algorithm} + {spec.scheduler.algorithm}", str(spec.budget.trials),
             duration(time.time() - study.created_at),
@@ -102,7 +107,7 @@ def study_summary(study: StudyDetailAnswer) -> Group:
     rows = [
         ("study", f"[bold]{study.name}[/]  {_state(study.state)}"),
         ("objective", escape(f"{spec.objective.direction} {spec.objective.metric}")),
-        ("search", f"{spec.search.algorithm} + {spec.scheduler.algorithm}, {escape(spec.trainable)}"),
+        ("search", f"{spec.search.algorithm} + {spec.scheduler.algorithm}, {escape(trainer(spec))}"),
         ("trials", f"{sum(counts.values())} of {spec.budget.trials}: "
                    + (", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet")),
         ("steps", str(study.counts.steps)),

@@ -11,7 +11,7 @@ from api.doctor.check import Check, listed, size
 from hpo.engine.files import Address, Found, StorageError, open_storage
 from hpo.errors import StudyNotFoundError
 from hpo.protocols import Store
-from hpo.trial import Checkpoint
+from hpo.trial import Checkpoint, Study
 
 UNRECORDED_SECONDS = 600.0
 """A checkpoint of a study at work that is younger may just not have its row yet."""
@@ -29,11 +29,15 @@ def check(store: Store, storage: Address) -> Iterator[Check]:
 def _compared(store: Store, storage: Address) -> Iterator[Check]:
     # Folders first: what is written from here on has no folder in the list, so its row isn't missed.
     folders = {study: list(open_storage(storage / study).found()) for study in open_storage(storage).studies()}
-    names = _studies(store)
+    studies = _studies(store)
+    for name in [name for name, study in studies.items() if study.spec.engine == "ask"]:
+        del studies[name]  # its checkpoints are its workers', wherever they are
+        folders.pop(name, None)
     stray = _Tally()
     lost = _Tally()
     num_named = 0
-    for name, is_open in names.items():
+    for name, study in studies.items():
+        is_open = not study.state.is_final
         rows = _rows(store, name)
         num_named += len(rows)
         stored = folders.pop(name, [])
@@ -86,13 +90,13 @@ class _Tally:
         return Check(what, False, found, remedy)
 
 
-def _studies(store: Store) -> dict[str, bool]:
-    """Whether each study is yet to end."""
-    found: dict[str, bool] = {}
+def _studies(store: Store) -> dict[str, Study]:
+    """All, by name."""
+    found: dict[str, Study] = {}
     token: str | None = None
     while True:
         page = store.studies(page_size=1000, page_token=token)
-        found.update((study.name, not study.state.is_final) for study in page.items)
+        found.update((study.name, study) for study in page.items)
         token = page.next_page_token
         if token is None:
             return found

@@ -75,7 +75,7 @@ def _standing(store: Store, study: OpenStudy, jobs: Mapping[str, str] | None) ->
 
 
 def _queue(census: Census, ready: ReadyAnswer | None) -> Check:
-    queued = [study for study in census.open if study.state is StudyState.QUEUED]
+    queued = census.queued
     if census.queue_seconds <= QUEUE_SECONDS:
         return Check("queue", True, f"{len(queued)} studies queued")
     oldest = max(queued, key=lambda study: study.state_seconds)

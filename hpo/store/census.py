@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 
@@ -40,13 +41,14 @@ def _open(connection: Connection, now: float) -> Sequence[OpenStudy]:
                 state=StudyState(row["state"]),
                 state_seconds=max(0.0, now - entered),
                 quiet_seconds=max(0.0, now - last),
+                is_asked=json.loads(row["spec"]).get("engine") == "ask",
                 lease_seconds=None if row["expires_at"] is None else row["expires_at"] - now,
             )
         )
     return found
 
 
-def _query() -> Select[tuple[str, str, float, float | None, float | None, float | None]]:
+def _query() -> Select[tuple[str, str, str, float, float | None, float | None, float | None]]:
     """The studies that have not ended, by name, with their leases and the times of two events."""
     of_study = events.c.study_id == studies.c.id
     # Not the last by id: to find that, a database may walk back over millions of reports.
@@ -57,6 +59,7 @@ def _query() -> Select[tuple[str, str, float, float | None, float | None, float 
         select(
             studies.c.name,
             studies.c.state,
+            studies.c.spec,
             studies.c.created_at,
             leases.c.expires_at,
             entered.label("entered_at"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -94,6 +95,7 @@ class Entry:
             name=self.study["name"],
             state=state,
             state_seconds=max(0.0, now - max(row["recorded_at"] for row in self.events if row["kind"] in kinds)),
+            is_asked=json.loads(self.study["spec"]).get("engine") == "ask",
             quiet_seconds=max(0.0, now - self.events[-1]["recorded_at"]),
             lease_seconds=self.lease.expires_at - now if self.lease is not None else None,
         )

@@ -343,3 +343,15 @@ def test_the_thread_outlives_every_error(home: Settings, spec: dict[str, Any]) -
     controller.close()
     assert [job for job, *_ in jobs.submitted] == ["hpo-mine-1"]
     assert not controller.health().at_work
+
+
+def test_a_study_whose_workers_are_the_users_own_gets_no_job(
+    controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del spec["trainable"]
+    queue(memory, spec | {"engine": "ask"}, "queued", "running")
+    memory.set_study_state("running", StudyState.RUNNING)
+    monkeypatch.setattr("api.controller.UNCLAIMED_SECONDS", -1.0)
+    controller.round()
+    assert jobs.submitted == []
+    assert [memory.study(name).state for name in ("queued", "running")] == [StudyState.QUEUED, StudyState.RUNNING]

@@ -9,6 +9,7 @@ from conformance.store_values import event, spec, trial
 
 from hpo.census import OpenStudy
 from hpo.protocols import Store
+from hpo.specfile import parse, to_data
 from hpo.trial import Lease, StudyState, TrialState
 
 
@@ -99,3 +100,15 @@ class CensusConformance:
         assert only(store).state_seconds == 0
         store.set_study_state("s", StudyState.PAUSED)
         assert [study.name for study in store.census().open] == ["s"]
+
+    def test_a_study_whose_workers_are_the_users_own_needs_no_driver(self, store: Store) -> None:
+        data = {key: value for key, value in to_data(spec()).items() if key != "trainable"}
+        store.create_study(parse({**data, "engine": "ask"}))
+        census = store.census()
+        assert (census.queue_seconds, list(census.queued)) == (0.0, [])
+        lease = store.claim("s", holder="h", lease_seconds=60)
+        store.set_study_state("s", StudyState.RUNNING, lease=lease)
+        store.renew(lease, lease_seconds=-5)
+        census = store.census()
+        assert (only(store).is_asked, list(census.undriven), census.lease_seconds) == (True, [], None)
+        assert census.quiet_seconds == 0.0

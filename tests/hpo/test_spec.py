@@ -56,7 +56,7 @@ OBJECTIVE: dict[str, Any] = {"metric": "perplexity", "direction": "minimize"}
 BROKEN: list[tuple[str, Any, str, str, str]] = [
     # set this, to this -> pointer, part of the detail (value and rule), part of the hint
     ("bugdet", {}, "/bugdet", "'bugdet' is no key here", "did you mean 'budget'?"),
-    ("zzzzzz", 1, "/zzzzzz", "'zzzzzz' is no key here", "known keys: name, trainable"),
+    ("zzzzzz", 1, "/zzzzzz", "'zzzzzz' is no key here", "known keys: name, engine, trainable"),
     ("budget/trails", 3, "/budget/trails", "'trails' is no key here", "did you mean 'trials'?"),
     ("parameters/lr/hgih", 1, "/parameters/lr/hgih", "'hgih' is no key here", "did you mean 'high'?"),
     ("objective/directoin", 1, "/objective/directoin", "no key here", "did you mean 'direction'?"),
