@@ -20,6 +20,9 @@ HpoError                      the one base: `except HpoError` catches all of our
 ├── InvalidQueryError         a filter or an order that a list doesn't understand. Mend it
 ├── LeaseHeldError            another driver is running this study. Retry when its lease has run out
 ├── LeaseLostError            this driver's lease has run out and another holds it: stop; never retry
+├── StudyBusyError            another process answers for this study, or takes it over just now. Retry in a moment
+├── TrialLeaseError           the trial isn't this worker's any more: it must leave it, and ask for another
+├── InvalidReportError        a worker's report breaks a rule of the study. Mend it
 ├── StoreError                the database can't be reached or refuses. Retry later
 ├── TrainableNotFoundError    the name of a trainable leads to no function
 ├── PlacementError            the cluster can never hold the study's workers. Add nodes, or ask for less
@@ -185,6 +188,18 @@ class LeaseLostError(HpoError):
     """The lease has run out or been taken over: its holder must stop and must not retry."""
 
 
+class StudyBusyError(HpoError):
+    """Another process of the service answers for the study, or this one is taking it over; may be retried."""
+
+
+class TrialLeaseError(HpoError):
+    """The trial's lease is not this worker's, or has lapsed: it must leave the trial and must not retry."""
+
+
+class InvalidReportError(HpoError):
+    """A worker's report breaks a rule of the study; nothing was recorded."""
+
+
 class StoreError(HpoError):
     """The database can't be reached, is of another schema, or refuses; may be retried."""
 
@@ -218,10 +233,18 @@ class ClusterLostError(ClusterError):
 class ServiceError(HpoError):
     """The hpo service can't be reached, or answered with an error.
 
-    `status` is the HTTP status, or None where no answer came; `problems` are the fields at fault.
+    `status` is the HTTP status, or None where no answer came; `problems` are the fields at fault; `retry_after` is in
+    how many seconds the service wants to be asked again, if it said so.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, problems: Iterable[Problem] = ()) -> None:
-        self.status = status
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        problems: Iterable[Problem] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        self.status, self.retry_after = status, retry_after
         self.problems = tuple(problems)
         super().__init__(message)

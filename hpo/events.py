@@ -51,7 +51,8 @@ KINDS: Mapping[str, EventKind] = {
             "trials": "how many have not ended",
             "requeued": "the numbers of those that go on from their last checkpoint",
             "differences": "how many recorded answers come out otherwise now",
-            "removed": "how many checkpoints were removed that no row names",
+            "removed?": "how many checkpoints were removed that no row names",
+            "assigned?": "the numbers of those that workers of the user's own hold, and go on with",
         },
     ),
     "study.diverged": EventKind(
@@ -73,6 +74,15 @@ KINDS: Mapping[str, EventKind] = {
             "params": "the configuration",
             "enqueued?": "true where somebody asked for it",
             "retry_of?": "the trial that failed with it, or null",
+        },
+    ),
+    "trial.assigned": EventKind(
+        'A worker of the user\'s own has taken the trial (`engine = "ask"`).',
+        {
+            "client_id": "the worker",
+            "lease": "by which it reports",
+            "lease_seconds": "how long it may be silent",
+            "generation": "the life of the trial's weights that it trains",
         },
     ),
     "trial.started": EventKind(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -226,9 +226,9 @@ class Ledger:
         live.errors += 1
         self._requeue(live, "trial.retried", cause=cause.value, message=message, count=live.errors)
 
-    def preempt(self, number: int) -> None:
+    def preempt(self, number: int, **data: object) -> None:
         """A trial gives its worker group away, and goes on from its last checkpoint before all else."""
-        self._requeue(self.trials[number], "trial.requeued")
+        self._requeue(self.trials[number], "trial.requeued", **data)
 
     def _requeue(self, live: LiveTrial, kind: str, **data: object) -> None:
         number = live.trial.number
@@ -242,10 +242,12 @@ class Ledger:
         """The trials that were handed out and have neither paused nor ended."""
         return frozenset(self._at_work)
 
-    def adopt(self) -> None:
-        """A new driver has taken over, but what was being trained goes on: its reports will come."""
-        self._requeued.clear()
-        self._at_work = {number for number, live in self.trials.items() if not live.is_paused}
+    def adopt(self, *, lost: Iterable[int] = ()) -> None:
+        """A new driver has taken over, but what was being trained goes on: its reports will come. Only the `lost` go on
+        from their last checkpoints, before all else."""
+        self._requeued = deque(lost)
+        at_work = {number for number, live in self.trials.items() if not live.is_paused}
+        self._at_work = at_work.difference(self._requeued)
 
     # -- what a scheduler chose ---------------------------------------------------------------------------
     def apply(self, choice: Choice, *, recorded: Inheritance | None = None) -> Leg | None:
