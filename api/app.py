@@ -15,11 +15,12 @@ from api.limits import BodyLimit
 from api.metrics import Metrics, RequestTimes
 from api.openapi import describe
 from api.request_logs import RequestLogs
-from api.routes import events, health, packages, steering, studies, trials
+from api.routes import asking, events, health, packages, steering, studies, trials
 from api.routes import metrics as metrics_route
 from api.settings import Settings
 from cluster import local
 from cluster.jobs import Jobs, driver_entrypoint
+from hpo.asking.desk import Desk
 from hpo.errors import ClusterError
 from hpo.protocols import Store
 
@@ -27,6 +28,7 @@ TAGS = [
     {"name": "studies", "description": "A specification and where its search stands."},
     {"name": "steering", "description": "What may be asked of a study while it runs."},
     {"name": "trials", "description": "Configurations, and what was reported, decided and saved."},
+    {"name": "asking", "description": 'For workers of your own (`engine = "ask"`): they ask for trials and report.'},
     {"name": "events", "description": "A study's history, live."},
     {"name": "packages", "description": "Working folders with your own trainables."},
     {"name": "health", "description": "For load balancers and Prometheus; no token needed."},
@@ -34,13 +36,18 @@ TAGS = [
 
 
 def create_app(settings: Settings, store: Store, *, controller: Controller | None = None) -> FastAPI:
-    """The service over a store. The controller, if any, runs as long as the app does; the store stays open."""
+    """The service over a store. The controller, if any, and the desk of the workers that ask
+    run as long as the app does; the store stays open."""
+
+    desk = Desk(store)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if controller is not None:
             controller.start()
+        desk.start()
         yield
+        desk.close()
         if controller is not None:
             controller.close()
 
@@ -51,6 +58,7 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
         generate_unique_id_function=lambda route: route.name,  # the function that answers: `create_study`
     )  # fmt: skip
     app.state.settings, app.state.store, app.state.controller = settings, store, controller
+    app.state.desk = desk
     app.state.token = settings.ensure_token()
     metrics = app.state.metrics = Metrics(store, controller)
     errors.install(app)
@@ -59,7 +67,7 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
     app.add_middleware(RequestLogs)
     for module in (health, metrics_route):
         app.include_router(module.router)
-    for module in (studies, steering, trials, events, packages):
+    for module in (studies, steering, trials, asking, events, packages):
         app.include_router(module.router, dependencies=[Depends(require_token)])
     describe(app)
     return app

@@ -79,3 +79,13 @@ PROBLEM: dict[str, Any] = {
         }
     ],
 }
+SUGGESTED: dict[str, Any] = {
+    "trials": [
+        {
+            "number": 3, "generation": 0, "params": {"lr": 0.003, "hidden": 64}, "seed": 4611686018427387904, "step": 2,
+            "max_steps": 9, "resume": {"trial": 3, "step": 2, "reference": "/data/3/step-2", "size_bytes": 4096},
+            "inherit": None, "lease": "0f8e62a4c3f94b0c9a3a1f7d5e2b8c60", "lease_seconds": 60.0,
+        }
+    ],
+    "done": False, "state": "running", "message": None, "retry_after_seconds": None,
+}  # fmt: skip

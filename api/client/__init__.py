@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from api.client.asking import Asking
 from api.client.connection import error_of
 from api.client.events import Events
 from api.client.packaging import zipped
@@ -16,7 +17,7 @@ from api.schemas import PackageAnswer, ReadyAnswer
 __all__ = ["Client", "zipped"]
 
 
-class Client(Events, Steering):
+class Client(Events, Steering, Asking):
     """All methods raise ServiceError: its status and problems are the service's, or None where none answered."""
 
     def upload_package(self, folder: Path) -> str:

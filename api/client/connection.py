@@ -99,16 +99,19 @@ def body_of(spec: StudySpec | Mapping[str, Any], package: str | None) -> dict[st
 
 def error_of(response: httpx.Response) -> ServiceError:
     """The error that a problem document describes; its pointers become those of the specification."""
-    status = response.status_code
+    status, wait = response.status_code, response.headers.get("retry-after", "")
+    retry_after = float(wait) if wait.isdigit() else None
     try:
         problem = response.json()
         problems = [
             Problem(str(field["pointer"]).removeprefix("/spec"), str(field["detail"]), str(field["hint"]))
             for field in problem.get("errors", [])
         ]
-        return ServiceError(str(problem["detail"]), status=status, problems=problems)
+        return ServiceError(str(problem["detail"]), status=status, problems=problems, retry_after=retry_after)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return ServiceError(f"{response.url} answered {status} without saying why", status=status)
+        return ServiceError(
+            f"{response.url} answered {status} without saying why", status=status, retry_after=retry_after
+        )
 
 
 def _user() -> str:

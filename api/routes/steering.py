@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Response, status
-from pydantic import BaseModel, ValidationError
+from fastapi import APIRouter, Response, status
 
 from api import packages
 from api.answering import AnswerRoute
 from api.bodies import ForkRequest, RetryRequest, StudyChange, TrialsEnqueue
-from api.body import json_body
+from api.body import Body, checked, described, pointer_step
 from api.errors import ApiError
 from api.requests import KeyParam, VersionParam, WhoParam
 from api.routes.common import SettingsParam, StoreParam, StudyName, TrialNumber, carries, problems, study_answer
@@ -29,13 +28,6 @@ from hpo.trial import Study, Trial, TrialState
 router = APIRouter(prefix="/v1/studies/{study}", tags=["steering"], route_class=AnswerRoute)
 
 _TAKEN = {"status_code": status.HTTP_202_ACCEPTED, "responses": problems(409) | carries(202, "ETag")}
-Body = Annotated[Any, Depends(json_body)]
-
-
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    """What the route reads by itself, for OpenAPI (`api.openapi`)."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def _verb(path: str, verb: Verb, summary: str, text: str) -> None:
@@ -61,7 +53,7 @@ _verb("cancel", Verb.CANCEL, "Cancel a study", "Its trials stop. All that is rec
 
 
 @router.patch("", responses=problems(409) | carries(200, "ETag"), summary="Change a study",
-              openapi_extra=_body(StudyChange))  # fmt: skip
+              openapi_extra=described(StudyChange))  # fmt: skip
 def change_study(
     study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, version: VersionParam
 ) -> StudyAnswer:
@@ -75,13 +67,13 @@ def change_study(
 
 
 @router.post(":fork", status_code=status.HTTP_201_CREATED, responses=problems(409) | carries(201, "ETag", "Location"),
-             summary="Start another study from this one", openapi_extra=_body(ForkRequest))  # fmt: skip
+             summary="Start another study from this one", openapi_extra=described(ForkRequest))  # fmt: skip
 def fork_study(
     study: StudyName, body: Body, response: Response, store: StoreParam, settings: SettingsParam, key: KeyParam
 ) -> StudyAnswer:
     """A new study with this one's specification, changed by a JSON merge patch (RFC 7396), and its trials to learn
     from. The old one stays as it is."""
-    asked = _checked(ForkRequest, body)
+    asked = checked(ForkRequest, body).model_dump(exclude_unset=True)
     parent = store.study(study)
     if asked["name"] == study:  # it would be said to learn from itself
         raise StudyExistsError(study)
@@ -95,19 +87,19 @@ def fork_study(
     return _tagged(forked, response)
 
 
-@router.post("/trials", summary="Try configurations next", openapi_extra=_body(TrialsEnqueue), **_TAKEN)  # type: ignore[arg-type]
+@router.post("/trials", summary="Try configurations next", openapi_extra=described(TrialsEnqueue), **_TAKEN)  # type: ignore[arg-type]
 def enqueue_trials(
     study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, key: KeyParam
 ) -> StudyAnswer:
     """They come before all that the search proposes, count against the budget, and the search learns from them."""
     found = store.study(study)
-    given = _checked(TrialsEnqueue, body)["params"]
+    given = checked(TrialsEnqueue, body).params
     space = Space(found.spec.parameters, found.spec.forbidden)
     configurations = [
         {name: as_float(space.parameters.get(name), value) for name, value in each.items()} for each in given
     ]
     faults = [
-        Problem("/params" + "".join(map(_step, breach.path)), breach.detail, breach.hint)
+        Problem("/params" + "".join(map(pointer_step, breach.path)), breach.detail, breach.hint)
         for breach in check_initial(space, configurations, len(configurations))
     ]
     if faults:
@@ -135,12 +127,12 @@ def retry_trial(
     return _retried(store, study, [trial], who, key, response)
 
 
-@router.post("/trials:retry", summary="Try failed trials again", openapi_extra=_body(RetryRequest), **_TAKEN)  # type: ignore[arg-type]
+@router.post("/trials:retry", summary="Try failed trials again", openapi_extra=described(RetryRequest), **_TAKEN)  # type: ignore[arg-type]
 def retry_trials(
     study: StudyName, body: Body, response: Response, store: StoreParam, who: WhoParam, key: KeyParam
 ) -> StudyAnswer:
     """All that failed, or all that failed for one cause."""
-    cause = _checked(RetryRequest, body).get("cause")
+    cause = checked(RetryRequest, body).cause
     failed = [trial for trial in _all_failed(store, study) if cause in (None, trial.cause)]
     if not failed:
         raise StudyStateError(f"study {study!r} has no trial that failed" + (f" by {cause}" if cause else ""))
@@ -176,35 +168,6 @@ def _all_failed(store: Store, study: str) -> list[Trial]:
 def _tagged(study: Study, response: Response) -> StudyAnswer:
     response.headers["ETag"] = f'"{study.version}"'
     return study_answer(study)
-
-
-def _checked(model: type[ForkRequest | RetryRequest | TrialsEnqueue], body: Any) -> dict[str, Any]:
-    """The body as the model has it, what wasn't sent left out. Raises ApiError with a pointer to each fault."""
-    try:
-        return model.model_validate(body).model_dump(exclude_unset=True)
-    except ValidationError as error:
-        faults = [
-            Problem(pointer, f"{repr(each['input'])[:80]}: {each['msg'][0].lower()}{each['msg'][1:]}", "correct it")
-            for pointer, each in {_pointer(body, each): each for each in error.errors(include_url=False)}.items()
-        ]
-        raise ApiError(422, "invalid-request", "\n".join(map(str, faults)), problems=faults) from None
-
-
-def _pointer(body: Any, fault: Mapping[str, Any]) -> str:
-    """Where a fault is: its path, without the types of a union that pydantic has tried and adds."""
-    pointer = ""
-    for part in fault["loc"]:
-        try:
-            body = body[part]
-        except (KeyError, IndexError, TypeError):
-            return pointer + (_step(part) if fault["type"] == "missing" else "")
-        pointer += _step(part)
-    return pointer
-
-
-def _step(part: str | int) -> str:
-    """One step of a JSON pointer (RFC 6901, section 3)."""
-    return "/" + str(part).replace("~", "~0").replace("/", "~1")
 
 
 def _flat(body: Any) -> dict[str, Any]:
