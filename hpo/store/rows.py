@@ -283,21 +283,21 @@ def _params(text: str) -> Params:
 
 def _metrics_text(metrics: Metrics) -> str:
     numbers = {name: float(value) for name, value in metrics.items()}
-    return json.dumps({name: n if math.isfinite(n) else _name_of(n) for name, n in numbers.items()})
+    return json.dumps({name: n if math.isfinite(n) else name_of(n) for name, n in numbers.items()})
 
 
 def _finite(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _name_of(number: float) -> str:
+def name_of(number: float) -> str:
     """What JSON texts call a number that isn't finite; `float` reads it back."""
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
 def _json_safe(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
-        return _name_of(value)
+        return name_of(value)
     if isinstance(value, Mapping):
         return {str(key): _json_safe(inner) for key, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
