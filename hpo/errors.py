@@ -27,6 +27,7 @@ HpoError                      the one base: `except HpoError` catches all of our
 ├── TrainableNotFoundError    the name of a trainable leads to no function
 ├── PlacementError            the cluster can never hold the study's workers. Add nodes, or ask for less
 ├── SimulationTimeoutError    a study takes longer to simulate than it may. Ask for less
+├── ExchangeError             what another tool keeps can't be read, written or said here. Mend what it names
 ├── ClusterError              Ray can't be started, reached or stopped
 │   └── ClusterLostError      what the study's driver had on the cluster is gone. A new driver goes on
 └── ServiceError              the hpo service can't be reached, or answered with an error (the client's)
@@ -220,6 +221,10 @@ class SimulationTimeoutError(HpoError):
             f"{trials:,} trials of up to {steps:,} steps take too long to simulate here; ask for fewer workers at once "
             "or a smaller budget, or run `hpo simulate`, which takes its time"
         )
+
+
+class ExchangeError(HpoError):
+    """What another tool keeps (an Optuna storage, say) can't be read or written, or can't be said here."""
 
 
 class ClusterError(HpoError):
