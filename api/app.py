@@ -15,7 +15,7 @@ from api.limits import BodyLimit
 from api.metrics import Metrics, RequestTimes
 from api.openapi import describe
 from api.request_logs import RequestLogs
-from api.routes import asking, events, health, packages, steering, studies, trials
+from api.routes import asking, events, exports, health, packages, steering, studies, trials
 from api.routes import metrics as metrics_route
 from api.settings import Settings
 from cluster import local
@@ -30,6 +30,7 @@ TAGS = [
     {"name": "trials", "description": "Configurations, and what was reported, decided and saved."},
     {"name": "asking", "description": 'For workers of your own (`engine = "ask"`): they ask for trials and report.'},
     {"name": "events", "description": "A study's history, live."},
+    {"name": "exports", "description": "A study as a table, and studies from elsewhere."},
     {"name": "packages", "description": "Working folders with your own trainables."},
     {"name": "health", "description": "For load balancers and Prometheus; no token needed."},
 ]
@@ -67,7 +68,7 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
     app.add_middleware(RequestLogs)
     for module in (health, metrics_route):
         app.include_router(module.router)
-    for module in (studies, steering, trials, asking, events, packages):
+    for module in (studies, steering, trials, asking, events, exports, packages):
         app.include_router(module.router, dependencies=[Depends(require_token)])
     describe(app)
     return app

@@ -89,3 +89,17 @@ SUGGESTED: dict[str, Any] = {
     ],
     "done": False, "state": "running", "message": None, "retry_after_seconds": None,
 }  # fmt: skip
+IMPORT: dict[str, Any] = {
+    "spec": {**SPEC, "name": "old-headlines", "trainable": "elsewhere:trained"},
+    "trials": [
+        {
+            "number": 0, "params": {"lr": 0.003, "hidden": 64}, "state": "completed", "value": 61.2, "value_step": 1,
+            "measurements": [{"step": 1, "metrics": {"perplexity": 61.2}}],
+        }
+    ],
+    "source": "a notebook",
+}  # fmt: skip
+EXPORTED: dict[str, Any] = {
+    "number": 3, "state": "stopped", "value": 61.2, "value_step": 3, "step": 3, "generation": 0,
+    "created_at": 1770000000.0, "params.lr": 0.003, "params.hidden": 64, "metrics.perplexity": 61.2,
+}  # fmt: skip

@@ -5,21 +5,22 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ApiError, answer_to
-from api.schemas import MAX_PACKAGE
+from api.schemas import MAX_IMPORT, MAX_PACKAGE
 
 MAX_BODY = 1_000_000
 PACKAGES = "/v1/packages/"
+IMPORTS = "/v1/studies:import"
+REMEDIES = {
+    MAX_PACKAGE: "leave data, checkpoints and virtual environments out of the working folder",
+    MAX_IMPORT: "import fewer trials, or without what they reported at each step",
+    MAX_BODY: "a specification is a few kilobytes",
+}
 
 
 def too_large(limit: int) -> ApiError:
-    remedy = (
-        "leave data, checkpoints and virtual environments out of the working folder"
-        if limit == MAX_PACKAGE
-        else "a specification is a few kilobytes"
-    )
     # The rest of the body is still on its way, so the connection can't serve another request.
     return ApiError(
-        413, "body-too-large", f"the body is over {limit:,} bytes, the most that is taken here; {remedy}",
+        413, "body-too-large", f"the body is over {limit:,} bytes, the most that is taken here; {REMEDIES[limit]}",
         headers={"Connection": "close"},
     )  # fmt: skip
 
@@ -35,6 +36,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         limit = MAX_PACKAGE if scope["path"].startswith(PACKAGES) else MAX_BODY
+        limit = MAX_IMPORT if scope["path"] == IMPORTS else limit
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > limit:
             answer = answer_to(too_large(limit))

@@ -16,11 +16,11 @@ from fastapi.openapi.utils import get_openapi
 from api import examples
 from api.addresses import METHODS
 from api.asking import BODIES
-from api.bodies import ForkRequest, RetryRequest, StudyChange, TrialsEnqueue
+from api.bodies import ForkRequest, RetryRequest, StudyChange, StudyImport, TrialsEnqueue
 from api.errors import MEDIA_TYPE, TITLES, URN, slugs
 from api.schemas import ProblemAnswer, StudyCreate
 
-REQUESTS = (StudyCreate, StudyChange, ForkRequest, TrialsEnqueue, RetryRequest, *BODIES)
+REQUESTS = (StudyCreate, StudyChange, ForkRequest, TrialsEnqueue, RetryRequest, StudyImport, *BODIES)
 """The bodies that routes read by themselves."""
 PROBLEMS = "#/components/responses/"
 

@@ -22,6 +22,8 @@ DIGEST = r"sha256:[0-9a-f]{64}"
 """The name of an uploaded working folder."""
 MAX_PACKAGE = 50_000_000
 """Bytes of an uploaded working folder's zip file."""
+MAX_IMPORT = 20_000_000
+"""Bytes of a study that is imported."""
 
 
 class Answer(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import database, demo, env, headline, run, service, simulate, steering, studies, work
+from api.cli import database, demo, env, exports, headline, run, service, simulate, steering, studies, work
 from api.cli.failures import Commands
 
 app = typer.Typer(
@@ -40,11 +40,12 @@ def _options(
 _COMMANDS: tuple[Callable[..., None], ...] = (
     service.up, service.down, service.status, service.serve, env.env, studies.submit, run.run, simulate.simulate,
     studies.ls, studies.show, studies.watch, studies.trials, studies.best, steering.pause, steering.resume,
-    steering.stop, steering.cancel, steering.change, steering.fork, studies.rm, headline.headline, demo.demo,
-    service.doctor, work.work,
+    steering.stop, steering.cancel, steering.change, steering.fork, exports.export, studies.rm, headline.headline,
+    demo.demo, service.doctor, work.work,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(_command)
+app.command("import")(exports.import_)
 app.add_typer(steering.trial_app, name="trial")
 app.add_typer(database.app, name="db")
 

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from hpo.errors import (
+    ExchangeError,
     HpoError,
     InvalidPageError,
     InvalidSpecError,
@@ -24,7 +25,7 @@ BAD_INPUT = 2
 
 _BAD_INPUT = (
     InvalidSpecError, SpecFileError, StudyExistsError, StudyNotFoundError, TrialNotFoundError, InvalidPageError,
-    TrainableNotFoundError,
+    TrainableNotFoundError, ExchangeError,
 )  # fmt: skip
 _BAD_REQUEST = frozenset({400, 404, 409, 412, 413, 415, 422})
 

@@ -10,6 +10,7 @@ import httpx
 from api.client.asking import Asking
 from api.client.connection import error_of
 from api.client.events import Events
+from api.client.exports import Exports
 from api.client.packaging import zipped
 from api.client.steering import Steering
 from api.schemas import PackageAnswer, ReadyAnswer
@@ -17,7 +18,7 @@ from api.schemas import PackageAnswer, ReadyAnswer
 __all__ = ["Client", "zipped"]
 
 
-class Client(Events, Steering, Asking):
+class Client(Events, Exports, Steering, Asking):
     """All methods raise ServiceError: its status and problems are the service's, or None where none answered."""
 
     def upload_package(self, folder: Path) -> str:
