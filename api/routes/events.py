@@ -21,7 +21,7 @@ from hpo.protocols import MAX_PAGE_SIZE, Store
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["events"])
 
-EVENT_ID = "^[0-9]{1,18}$"
+EVENT_ID = "^[0-9]{0,18}$"
 POLL_SECONDS = 0.3
 KEEP_ALIVE_SECONDS = 15
 
