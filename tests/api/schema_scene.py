@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import time
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -35,13 +36,16 @@ AIMS: dict[str, Json] = {
     "POST /v1/studies/{study}/trials/{number}:retry": {"study": "headlines", "number": FAILED},
     "POST /v1/studies/{study}/trials:retry": {"study": "headlines"},
 }
+TOLD = [f"POST /v1/studies/{{study}}/trials/{{number}}:{verb}" for verb in ("report", "renew", "complete", "release")]
 
 
 class Scene:
     """The service's studies, as they should be before each request."""
 
-    def __init__(self, store: Store, fill: Callable[..., None]) -> None:
-        self._store, self._fill = store, fill
+    def __init__(self, store: Store, fill: Callable[..., None], post: Callable[[str, Json], Json]) -> None:
+        self._store, self._fill, self._post = store, fill, post
+        self._asked: str | None = None
+        """The study whose workers ask, once there is one."""
         self._versions: dict[str, int] = {}
         self._numbers = itertools.count()
 
@@ -49,7 +53,7 @@ class Scene:
         """Put right what a request has changed."""
         there = {study.name: study for study in self._store.studies(page_size=1000).items}
         for name, study in there.items():
-            if study.version != self._versions.get(name):
+            if study.version != self._versions.get(name) and name != self._asked:
                 if not study.state.is_final:
                     self._store.set_study_state(name, StudyState.CANCELLED)
                 self._store.delete_study(name)
@@ -93,10 +97,39 @@ class Scene:
                 case.body["spec"]["budget"] = {"trials": 3, "steps_per_trial": 3}  # soon simulated
             case "POST /v1/studies/{study}:fork" if isinstance(case.body, dict):
                 case.body["name"] = f"made-{number}"
+            case "POST /v1/studies/{study}/trials:suggest" if number % 2:
+                self._suggested(case)
+            case told if told in TOLD and number % 2 and isinstance(case.body, dict):
+                trial = self._suggested(case)
+                case.body["lease"] = trial["lease"]
+                if "step" in case.body:
+                    case.body["step"] = trial["step"] + 1
+                    case.body["metrics"] |= {"perplexity": 61.2}
             case "PUT /v1/packages/{digest}":
                 case.body = _package(number)
                 case.path_parameters["digest"] = f"sha256:{hashlib.sha256(case.body).hexdigest()}"
         return case
+
+    def _suggested(self, case: Case) -> Json:
+        """A trial that a worker has, and to which the request is aimed."""
+        if self._asked is None or self._store.study(self._asked).state.is_final:
+            self._asked = f"asked-{next(self._numbers)}"
+            spec = {key: value for key, value in examples.SPEC.items() if key != "trainable"}
+            budget = {"trials": 10_000, "steps_per_trial": 1_000}
+            spec |= {"name": self._asked, "engine": "ask", "budget": budget, "scheduler": {"algorithm": "fifo"}}
+            self._post("/v1/studies", {"spec": spec})
+        trial: Json = self._post(f"/v1/studies/{self._asked}/trials:suggest", {"client_id": "scene"})["trials"][0]
+        case.path_parameters |= {"study": self._asked}
+        if "number" in case.path_parameters:
+            case.path_parameters["number"] = trial["number"]
+        return trial
+
+    def close(self) -> None:
+        """Nobody asks any more."""
+        if self._asked is not None and not self._store.study(self._asked).state.is_final:
+            self._post(f"/v1/studies/{self._asked}:cancel", {})
+            while not self._store.study(self._asked).state.is_final:
+                time.sleep(0.05)
 
 
 def _package(number: int) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import requests
 import schemathesis
@@ -104,10 +105,11 @@ def session() -> Iterator[requests.Session]:
 
 @pytest.fixture
 def send(
-    server: str, token: str, session: requests.Session, store: Store, fill: Callable[..., None]
+    server: str, token: str, http: httpx.Client, session: requests.Session, store: Store, fill: Callable[..., None]
 ) -> Iterator[Callable[[Case], None]]:
     """Sends a request and checks its answer. Of all requests of a test, one must reach what it is for."""
-    scene, answered = Scene(store, fill), Counter[int]()
+    answered = Counter[int]()
+    scene = Scene(store, fill, post=lambda path, body: http.post(path, json=body).raise_for_status().json())
 
     def check(case: Case) -> None:
         scene.restore()
@@ -116,6 +118,7 @@ def send(
         answered[answer.status_code] += 1
 
     yield check
+    scene.close()
     assert any(status < 300 for status in answered), answered
 
 
