@@ -35,8 +35,8 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """Start a server; stop it and remove its folder at the end."""
+def running_postgres(*, durable: bool = False) -> Iterator[Postgres]:
+    """Start a server; stop it and remove its folder at the end. A durable one waits for the disk at every commit."""
     with warnings.catch_warnings():
         # The package looks for a runtime folder of the user, and warns where there is none.
         warnings.simplefilter("ignore")
@@ -48,10 +48,11 @@ def running_postgres() -> Iterator[Postgres]:
     program = f"import os, sys; sys.stdin.read(); os.kill({server.get_pid()}, {signal.SIGINT:d})"
     watcher = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, start_new_session=True)
     try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            # What it holds needn't outlive it; to write a hundred databases to the disk takes half a minute.
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
+        if not durable:
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                # What it holds needn't outlive it; to write a hundred databases to the disk takes half a minute.
+                connection.execute("ALTER SYSTEM SET fsync = off")
+                connection.execute("SELECT pg_reload_conf()")
         yield Postgres(server.get_uri())
     finally:
         server.cleanup()

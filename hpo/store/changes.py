@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from hpo.errors import StudyNotFoundError
 from hpo.spec import NAME
-from hpo.store import refusals, tables, transitions
+from hpo.store import bulk, refusals, tables, transitions
 from hpo.store.rows import encode, study_values
 from hpo.trial import Checkpoint, Decision, Event, Inheritance, Lease, Measurement, Row, Study, Trial
 
@@ -104,12 +104,10 @@ def append(connection: Connection, study_id: int, last_id: int, batch: Sequence[
     steps = 0
     for kind, table in _ONCE.items():
         if kind in groups:
-            statement = _insert(connection, table).on_conflict_do_nothing().returning(table.c.id)
-            # Counted by what comes back: drivers don't say how many rows of a batch were new.
-            stored = len(connection.execute(statement, groups[kind]).all())
+            stored = bulk.put(connection, table, groups[kind])
             steps += stored if kind is Measurement else 0
     if Event in groups:
-        connection.execute(_insert(connection, tables.events), groups[Event])
+        bulk.put(connection, tables.events, groups[Event])
     studies = tables.studies
     connection.execute(
         update(studies).where(studies.c.id == study_id).values(last_id=last_id, steps=studies.c.steps + steps)
@@ -122,13 +120,7 @@ def _put_trials(connection: Connection, trials: Sequence[dict[str, Any]]) -> Non
     for values in trials:
         first = latest.get(values["number"], values)
         latest[values["number"]] = values | {"created_at": first["created_at"]}
-    statement = _insert(connection, tables.trials)
-    kept = ("study_id", "number", "created_at")
-    statement = statement.on_conflict_do_update(
-        index_elements=["study_id", "number"],
-        set_={column.name: column for column in statement.excluded if column.name not in kept},
-    )
-    connection.execute(statement, list(latest.values()))
+    bulk.put(connection, tables.trials, list(latest.values()), twice="replace")
 
 
 def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
