@@ -42,10 +42,16 @@ class Values(Protocol):
 
 
 MAX_INT = 2**63 - 1
-_INTEGERS = (
-    "number", "trial", "generation", "parent", "step", "value_step", "value_generation", "rung", "size_bytes",
-    "donor", "donor_generation",
-)  # fmt: skip
+_PLAIN = frozenset({str, int, bool, type(None)})
+_KEY = ("trial", "generation", "step")
+_INTEGERS: dict[type, tuple[str, ...]] = {
+    Trial: ("number", "generation", "parent", "step", "value_step", "value_generation"),
+    Measurement: _KEY,
+    Decision: (*_KEY, "rung"),
+    Checkpoint: (*_KEY, "size_bytes"),
+    Inheritance: (*_KEY, "donor", "donor_generation"),
+    Event: ("trial",),
+}
 
 
 def fits(number: int) -> bool:
@@ -84,12 +90,12 @@ def encode(row: Row) -> dict[str, Any]:
             values = {
                 "kind": row.kind,
                 "trial": row.trial,
-                "data": json.dumps(_json_safe(row.data)),
+                "data": _data_text(row.data),
                 "recorded_at": row.recorded_at,
             }
         case _:
             raise TypeError(f"{type(row).__name__} is no row of a study; write a Trial, Measurement, … (hpo.trial.Row)")
-    for column in _INTEGERS:
+    for column in _INTEGERS[type(row)]:
         if (number := values.get(column)) is None:
             continue
         # SQLite would store NumPy's integers as bytes.
@@ -283,6 +289,8 @@ def _params(text: str) -> Params:
 
 def _metrics_text(metrics: Metrics) -> str:
     numbers = {name: float(value) for name, value in metrics.items()}
+    if all(map(math.isfinite, numbers.values())):
+        return json.dumps(numbers)
     return json.dumps({name: n if math.isfinite(n) else name_of(n) for name, n in numbers.items()})
 
 
@@ -293,6 +301,13 @@ def _finite(value: float | None) -> float | None:
 def name_of(number: float) -> str:
     """What JSON texts call a number that isn't finite; `float` reads it back."""
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def _data_text(data: Mapping[str, object]) -> str:
+    """As JSON. Most data are flat and finite, and need not be looked through."""
+    if all(type(value) in _PLAIN or (type(value) is float and math.isfinite(value)) for value in data.values()):
+        return json.dumps(dict(data))
+    return json.dumps(_json_safe(data))
 
 
 def _json_safe(value: object) -> object:
