@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,20 +11,18 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from threading import Barrier
-from typing import Any
 
 import pytest
-from conformance.store_database import connected, table_names
-from conformance.store_first_schema import OLD_ROWS, OLD_TABLES
+from conformance.store_database import connected, leave_behind, table_names
 from conformance.store_values import checkpoint, decision, event, inheritance, measurement, spec, trial
 from sqlalchemy import Engine, text
 from sqlalchemy import event as hooks
 
-from hpo.errors import RequestKeyError, StoreError
+from hpo.errors import StoreError
 from hpo.steering import RequestKey
 from hpo.store import migrations, open_store
 from hpo.tenancy import Role
-from hpo.trial import Action, Row, StudyState, TrialState
+from hpo.trial import Row, StudyState
 
 TABLES = {
     "studies", "leases", "trials", "measurements", "decisions", "checkpoints", "inheritances", "events",
@@ -115,57 +112,12 @@ def test_processes_may_open_a_fresh_database_at_once(url: str) -> None:
     assert migrations.check(url) == []
 
 
-# -- rows of the first schema -----------------------------------------------------------------------------
+# -- rows of the first schema (of all: test_upgrades.py) --------------------------------------------------
 @pytest.fixture
 def old_url(url: str) -> str:
     """A database that the first version left behind."""
-    migrations.upgrade(url, "0001")
-    with connected(url) as connection:
-        for statement in OLD_ROWS:
-            connection.exec_driver_sql(statement)
+    leave_behind(url, "0001")
     return url
-
-
-def old_rows(url: str) -> dict[str, list[Any]]:
-    with connected(url) as connection:
-        return {
-            table: sorted(connection.execute(text(f"SELECT * FROM {table}")).all(), key=repr) for table in OLD_TABLES
-        }
-
-
-def test_the_first_schema_is_not_ready_and_is_brought_up_to_date_when_it_is_opened(old_url: str) -> None:
-    assert table_names(old_url) == set(OLD_TABLES)
-    assert migrations.check(old_url) != []
-    with closing(open_store(old_url)) as store:
-        store.ping()
-    assert migrations.check(old_url) == []
-
-
-def test_rows_of_the_first_schema_are_kept(old_url: str) -> None:
-    of = {"study": "old", "trial": 0}
-    history = [
-        event("study.created", study="old", recorded_at=1770000000.0, id=1),
-        event("study.running", study="old", recorded_at=1770000001.0, id=2),
-        event("trial.created", **of, recorded_at=2.0, id=3),
-        measurement(1, **of, metrics={"loss": 0.5}, recorded_at=3.0),
-        decision(1, **of, reason="no rung", recorded_at=3.0),
-        checkpoint(1, **of, recorded_at=3.0),
-        measurement(2, **of, metrics={"loss": 0.75, "odd": math.inf}, recorded_at=4.0),
-        decision(2, **of, action=Action.STOP, reason="rung 2", rung=2, cutoff=0.625, recorded_at=4.0),
-        event("trial.stopped", **of, data={"message": "满"}, recorded_at=4.0, id=9),
-    ]
-    with closing(open_store(old_url)) as store:
-        study = store.study("old")
-        assert (study.state, study.version, study.created_at, study.started_at) == ("running", 2, 1.77e9, 1.77e9 + 1)
-        assert study.spec.parameters.keys() == {"lr"}
-        best = {"step": 2, "value": 0.5, "value_step": 1, "value_generation": 0}
-        times = {"created_at": 2.0, "started_at": 3.0, "ended_at": 4.0}
-        stopped = trial(0, study="old", params={"lr": 0.25}, state=TrialState.STOPPED, message="满", **best, **times)
-        waiting = trial(1, study="old", params={"lr": 0.5}, created_at=5.0)
-        assert store.trials("old").items == [stopped, waiting]
-        assert store.history("old") == list(enumerate(history, start=1))
-        assert list(store.inheritances("old")) == []
-        assert store.counts("old").steps == 2
 
 
 def test_a_study_of_the_first_schema_goes_on(old_url: str) -> None:
@@ -178,26 +130,6 @@ def test_a_study_of_the_first_schema_goes_on(old_url: str) -> None:
         assert store.trial("old", 0) == replace(later, created_at=2.0)
         assert [number for number, _ in store.history("old", after=9)] == [10, 12]
         assert store.counts("old").steps == 3
-
-
-def test_the_way_down_to_the_first_schema_keeps_its_rows_and_the_way_up_too(old_url: str) -> None:
-    before = old_rows(old_url)
-    with closing(open_store(old_url)) as store:
-        waiting = store.trial("old", 1)
-        lease = store.claim("old", holder="driver-1", lease_seconds=0)
-        store.write(lease, [replace(waiting, value_generation=3, value_params={"lr": 1}), inheritance(1, study="old")])
-    migrations.downgrade(old_url, "0001")
-    assert table_names(old_url) == set(OLD_TABLES)
-    after = old_rows(old_url)
-    for table in OLD_TABLES:
-        if table not in ("studies", "leases"):  # their counters went on
-            assert after[table] == before[table], table
-    with closing(open_store(old_url)) as store:
-        assert migrations.check(old_url) == []
-        assert store.trial("old", 0).value_generation == 0
-        assert store.trial("old", 1) == waiting
-        assert list(store.inheritances("old")) == []
-        assert len(store.history("old")) == 9
 
 
 def test_many_may_open_a_database_of_the_first_schema_at_once(old_url: str) -> None:
@@ -213,19 +145,6 @@ def test_many_may_open_a_database_of_the_first_schema_at_once(old_url: str) -> N
 
 
 # -- projects and tokens ----------------------------------------------------------------------------------
-def test_what_was_there_before_projects_is_the_default_ones(url: str) -> None:
-    migrations.upgrade(url, "0003")
-    with connected(url) as connection:
-        for statement in OLD_ROWS:
-            connection.exec_driver_sql(statement)
-        connection.exec_driver_sql("INSERT INTO requests VALUES ('key', 'digest', 'old', 9e9)")
-    with closing(open_store(url)) as store:
-        assert store.project("default").created_at == store.study("old").created_at == 1.77e9
-        assert [study.name for study in store.studies(project="default").items] == ["old"]
-        with pytest.raises(RequestKeyError):
-            store.create_study(spec(), request=RequestKey("key", "digest"))
-
-
 def test_the_way_down_from_projects_keeps_the_studies_and_the_default_projects_keys(url: str) -> None:
     with closing(open_store(url)) as store:
         store.create_project("other")

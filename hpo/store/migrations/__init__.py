@@ -61,6 +61,13 @@ def check(url: str) -> list[str]:
 
 
 @cache
+def revisions() -> tuple[str, ...]:
+    """All that this version has, the oldest first."""
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return tuple(reversed([script.revision for script in scripts]))
+
+
+@cache
 def head() -> str:
     """The newest revision that this version has."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
@@ -76,8 +83,7 @@ def current(connection: Connection) -> str | None:
 
 def check_known(database: Database, revision: str | None) -> None:
     """Raises StoreError for a revision that this version doesn't have: a newer hpo has written it."""
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and revision not in revisions():
         raise StoreError(
             f"the database {database.shown} has schema {revision}, but this version of hpo knows schemas up to "
             f"{head()}; upgrade hpo to the version that wrote it, or name another database in HPO_DATABASE_URL"
