@@ -15,7 +15,7 @@ from api.limits import BodyLimit
 from api.metrics import Metrics, RequestTimes
 from api.openapi import describe
 from api.request_logs import RequestLogs
-from api.routes import asking, events, exports, health, packages, steering, studies, trials
+from api.routes import asking, events, exports, health, packages, series, steering, studies, trials
 from api.routes import metrics as metrics_route
 from api.settings import Settings
 from cluster import local
@@ -68,7 +68,7 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
     app.add_middleware(RequestLogs)
     for module in (health, metrics_route):
         app.include_router(module.router)
-    for module in (studies, steering, trials, asking, events, exports, packages):
+    for module in (studies, steering, trials, series, asking, events, exports, packages):
         app.include_router(module.router, dependencies=[Depends(require_token)])
     describe(app)
     return app

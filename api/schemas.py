@@ -308,6 +308,56 @@ class EventAnswer(Answer):
     """When it was recorded."""
 
 
+class SeriesAnswer(Answer):
+    """What a trial reported of a metric."""
+
+    trial: int
+    """Its number."""
+    reports: int
+    """How many of its measurements have a finite value of the metric."""
+    points: list[tuple[int, float]]
+    """Step and value, in their recorded order: all, or those that stand for them."""
+
+
+class SeriesListAnswer(Answer):
+    """Curves of trials."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"metric": "loss", "items": [{"trial": 3, "reports": 2, "points": [[1, 0.7], [2, 0.4]]}]}]
+        }
+    )
+
+    metric: str
+    """What was reported."""
+    items: list[SeriesAnswer]
+    """One a trial: in the order in which they were asked for, or the best first."""
+
+
+class IncumbentAnswer(Answer):
+    """A trial became the best so far."""
+
+    trial: int
+    """Its number."""
+    step: int
+    """At which it reported the value."""
+    value: float
+    """The objective's metric."""
+    params: dict[str, ParamValue]
+    """The configuration that gave it."""
+    recorded_at: float
+    """When it was reported."""
+
+
+class IncumbentsAnswer(Answer):
+    """How the best value came about."""
+
+    metric: str
+    """The objective's."""
+    items: list[IncumbentAnswer]
+    """In the order in which they were reported: each is better than the one before."""
+
+
 class ListAnswer(Answer, Generic[T]):
     """A page of a list; with `page_token` = `next_page_token` comes the next one. Null on the last page."""
 

@@ -14,6 +14,7 @@ from hpo.census import Census
 from hpo.page import MAX_PAGE_SIZE as MAX_PAGE_SIZE
 from hpo.page import NEWEST_FIRST
 from hpo.page import Page as Page
+from hpo.series import MAX_POINTS, Series
 from hpo.spec import StudySpec
 from hpo.steering import Command, RequestKey, Verb
 from hpo.tenancy import DEFAULT_PROJECT, Tenants
@@ -277,6 +278,11 @@ class Store(Tenants, Protocol):
     def last_id(self, study: str) -> int:
         """The highest id that a row of the study's history has; 0 for none. It rises whenever anything happens."""
 
+    def series(self, study: str, metric: str, numbers: Sequence[int], *, points: int = MAX_POINTS) -> Sequence[Series]:
+        """A metric of some trials over their steps, a series each, of at most so many points (`hpo.series`). What isn't
+        finite is left out. Raises TrialNotFoundError; InvalidQueryError for more trials or points than are given at
+        once."""
+
     def checkpoints(self, study: str, *, trial: int | None = None) -> Sequence[Checkpoint]:
         """In the order in which they were recorded."""
 
@@ -287,8 +293,8 @@ class Store(Tenants, Protocol):
         """Measurements, decisions, checkpoints (those that are kept), inheritances and events together, with their
         ids above `after`, in the order in which they were recorded; at most `limit`. Trials are not among them."""
 
-    def events(self, study: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
-        """Events with an id above `after`, rising, at most `limit`.
+    def events(self, study: str, *, after: int = 0, limit: int = 100, kind: str | None = None) -> Sequence[Event]:
+        """Events with an id above `after`, rising, at most `limit`; of one kind if given.
 
         An id is visible only when all smaller ids of the study are: a reader that goes on from the last id it saw
         misses none.

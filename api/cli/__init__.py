@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import database, demo, env, exports, headline, run, service, simulate, steering, studies, work
+from api.cli import database, demo, env, exports, headline, run, series, service, simulate, steering, studies, work
 from api.cli.failures import Commands
 
 app = typer.Typer(
@@ -39,7 +39,8 @@ def _options(
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
     service.up, service.down, service.status, service.serve, env.env, studies.submit, run.run, simulate.simulate,
-    studies.ls, studies.show, studies.watch, studies.trials, studies.best, steering.pause, steering.resume,
+    studies.ls, studies.show, studies.watch, studies.trials, studies.best, series.series, series.incumbents,
+    steering.pause, steering.resume,
     steering.stop, steering.cancel, steering.change, steering.fork, exports.export, studies.rm, headline.headline,
     demo.demo, service.doctor, work.work,
 )  # fmt: skip

@@ -35,7 +35,7 @@ def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
 
 
-def _print(renderable: object) -> None:
+def display(renderable: object) -> None:
     from api.cli.render import show
 
     show(renderable)
@@ -106,7 +106,7 @@ def ls(
     else:
         from api.cli.render import study_table
 
-        _print(study_table(found))
+        display(study_table(found))
 
 
 def show(study: StudyArg, as_json: JsonFlag = False) -> None:
@@ -118,7 +118,7 @@ def show(study: StudyArg, as_json: JsonFlag = False) -> None:
         return
     from api.cli.render import study_summary
 
-    _print(study_summary(found))
+    display(study_summary(found))
 
 
 def watch(study: StudyArg) -> None:
@@ -143,7 +143,7 @@ def _watch(client: Client, name: str, *, quiet: bool = False) -> None:
     if not quiet:
         from api.cli.render import study_summary
 
-        _print(study_summary(ended))
+        display(study_summary(ended))
     if ended.state is not StudyState.SUCCEEDED:
         raise typer.Exit(1)
 
@@ -202,7 +202,7 @@ def _print_trials(found: Sequence[Any], metric: str, as_json: bool) -> None:
     else:
         from api.cli.render import trial_table
 
-        _print(trial_table(found, metric))
+        display(trial_table(found, metric))
 
 
 def rm(study: StudyArg) -> None:

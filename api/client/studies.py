@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.client.connection import Connection, at, body_of, query_of
@@ -12,11 +12,14 @@ from api.schemas import (
     CheckpointAnswer,
     CheckpointsAnswer,
     DecisionAnswer,
+    IncumbentAnswer,
+    IncumbentsAnswer,
     InheritanceAnswer,
     InheritancesAnswer,
     ListAnswer,
     MeasurementAnswer,
     PreviewAnswer,
+    SeriesListAnswer,
     StudyAnswer,
     StudyDetailAnswer,
     TrialAnswer,
@@ -107,3 +110,22 @@ class Studies(Connection):
     def best(self, study: str, *, count: int = 5) -> list[BestAnswer]:
         """The best trials, the best first."""
         return self._parse(BestListAnswer, self._send("GET", at(study, "best"), params={"count": count})).items
+
+    def series(
+        self,
+        study: str,
+        *,
+        metric: str | None = None,
+        trials: Sequence[int] | None = None,
+        best: int = 10,
+        points: int = 500,
+    ) -> SeriesListAnswer:
+        """What the best trials (or those given) reported of a metric (or of the objective), step by step: curves of at
+        most so many points each."""
+        query = query_of(metric=metric, best=best, points=points) | ({} if trials is None else {"trial": list(trials)})
+        return self._parse(SeriesListAnswer, self._send("GET", at(study, "series"), params=query))
+
+    def incumbents(self, study: str, *, points: int = 500) -> list[IncumbentAnswer]:
+        """How the best value came about, the last one being the best."""
+        answer = self._send("GET", at(study, "incumbent"), params=query_of(points=points))
+        return self._parse(IncumbentsAnswer, answer).items

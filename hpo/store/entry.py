@@ -6,6 +6,7 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import itemgetter
 from typing import Any, cast
 
@@ -83,9 +84,10 @@ class Entry:
         stands = ((number, row["generation"], row["step"]) for number, row in sorted(self.trials.items()))
         return [self.once[Measurement][key] for key in stands if key[0] > after and key in self.once[Measurement]]
 
-    def events_after(self, after: int, limit: int) -> Sequence[Values]:
+    def events_after(self, after: int, limit: int, kind: str | None) -> Sequence[Values]:
         start = bisect_right(self.events, after, key=_id)
-        return self.events[start : start + limit]
+        found = (row for row in islice(self.events, start, None) if kind in (None, row["kind"]))
+        return list(islice(found, limit))
 
     def standing(self, now: float) -> OpenStudy:
         """How the study stands, which has not ended."""

@@ -11,6 +11,7 @@ from typing import TypeVar
 from hpo.census import Census
 from hpo.errors import StudyNotFoundError, TrialNotFoundError
 from hpo.page import NEWEST_FIRST, Page
+from hpo.series import MAX_POINTS, Series
 from hpo.store import paging
 from hpo.store.entry import Entry
 from hpo.store.listing import of_studies, of_trials
@@ -25,6 +26,7 @@ from hpo.store.rows import (
     to_study,
     to_trial,
 )
+from hpo.store.series import check, reduced, require
 from hpo.trial import (
     Checkpoint,
     Decision,
@@ -159,10 +161,21 @@ class MemoryReader:
             found = self._entry(study).log_after(after, limit)
         return [(number, decode(kind, study, row)) for number, kind, row in found]
 
-    def events(self, study: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
+    def series(self, study: str, metric: str, numbers: Sequence[int], *, points: int = MAX_POINTS) -> Sequence[Series]:
+        check(numbers, points)
+        with self._lock:
+            entry = self._entry(study)
+            require(study, numbers, entry.trials)
+            found = []
+            for number in numbers:
+                rows = sorted(entry.rows(Measurement, number), key=lambda row: (row["generation"], row["step"]))
+                found.append(reduced(number, metric, ((row["step"], row["metrics"]) for row in rows), points))
+        return found
+
+    def events(self, study: str, *, after: int = 0, limit: int = 100, kind: str | None = None) -> Sequence[Event]:
         paging.check_size(limit, "limit")
         with self._lock:
-            rows = self._entry(study).events_after(after, limit)
+            rows = self._entry(study).events_after(after, limit, kind)
         return [to_event(study, row) for row in rows]
 
     def counts(self, study: str) -> StudyCounts:

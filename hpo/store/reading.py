@@ -162,11 +162,13 @@ class SqlReader:
         found.sort(key=itemgetter(0))
         return [(number, decode(kind, study, values)) for number, kind, values in found[:limit]]
 
-    def events(self, study: str, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
+    def events(self, study: str, *, after: int = 0, limit: int = 100, kind: str | None = None) -> Sequence[Event]:
         paging.check_size(limit, "limit")
         with self._database.reading() as connection:
             study_id = changes.find(connection, study)["id"]
             query = _of_study(events, study_id).where(events.c.id > _id(after)).limit(limit)
+            if kind is not None:
+                query = query.where(events.c.kind == kind)
             return [to_event(study, row) for row in connection.execute(query).mappings()]
 
     def counts(self, study: str) -> StudyCounts:

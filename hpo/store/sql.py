@@ -19,6 +19,7 @@ from hpo.store.database import Database
 from hpo.store.outlines import SqlOutlines
 from hpo.store.reading import SqlReader
 from hpo.store.rows import clean, to_study
+from hpo.store.series import SqlSeries
 from hpo.store.steered import carried_out
 from hpo.store.tables import checkpoints, leases, requests, studies
 from hpo.store.tenants import SqlTenants
@@ -28,7 +29,7 @@ from hpo.trial import Event, Lease, Row, Study, StudyState
 _PATHS_AT_ONCE = 500
 
 
-class SqlStore(SqlTenants, SqlSteering, SqlReader, SqlOutlines):
+class SqlStore(SqlTenants, SqlSteering, SqlReader, SqlOutlines, SqlSeries):
     """The Store protocol (`hpo.protocols`) over SQLite or PostgreSQL.
 
     Lasts as long as its database. Leases run by the clock of `Database.now`.

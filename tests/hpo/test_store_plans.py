@@ -77,6 +77,8 @@ LISTS: dict[str, Callable[[Store], object]] = {
     "checkpoints of a trial": lambda store: store.checkpoints("s", trial=7),
     "inheritances": lambda store: store.inheritances("s"),
     "events": lambda store: store.events("s", after=100),
+    "events of a kind": lambda store: store.events("s", after=100, kind="trial.reported"),
+    "series": lambda store: store.series("s", "loss", [7, 8]),
     "history": lambda store: store.history("s", after=100),
     "counts": lambda store: store.counts("s"),
     "a trial": lambda store: store.trial("s", 7),
