@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from api import errors
 from api.auth import require_token
 from api.controller import Controller, JobsApi
+from api.feed import Feeds
 from api.limits import BodyLimit
 from api.metrics import Metrics, RequestTimes
 from api.openapi import describe
@@ -59,7 +60,7 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
         generate_unique_id_function=lambda route: route.name,  # the function that answers: `create_study`
     )  # fmt: skip
     app.state.settings, app.state.store, app.state.controller = settings, store, controller
-    app.state.desk = desk
+    app.state.desk, app.state.feeds = desk, Feeds(store)
     app.state.token = settings.ensure_token()
     metrics = app.state.metrics = Metrics(store, controller)
     errors.install(app)

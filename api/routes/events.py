@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,15 +12,15 @@ from fastapi.responses import JSONResponse, Response
 from sse_starlette import EventSourceResponse
 
 from api.errors import ApiError
+from api.feed import Feeds
 from api.routes.common import StoreParam, StudyName, event_answer
 from api.schemas import EventsAnswer
-from hpo.errors import HpoError, Problem
-from hpo.protocols import MAX_PAGE_SIZE, Store
+from hpo.errors import Problem
+from hpo.protocols import MAX_PAGE_SIZE
 
 router = APIRouter(prefix="/v1/studies/{study}", tags=["events"])
 
 EVENT_ID = "^[0-9]{0,18}$"
-POLL_SECONDS = 0.3
 KEEP_ALIVE_SECONDS = 15
 
 _SENT = {
@@ -82,28 +80,10 @@ async def follow_study(
         rows = await anyio.to_thread.run_sync(partial(store.events, study, after=start, limit=limit))
         page = EventsAnswer(items=[event_answer(row) for row in rows], last_id=rows[-1].id if rows else start)
         return JSONResponse(page.model_dump(mode="json"))
+    feeds: Feeds = request.app.state.feeds
     return EventSourceResponse(
-        _stream(store, study, start), ping=KEEP_ALIVE_SECONDS, headers={"Cache-Control": "no-store"}
+        feeds.follow(study, start), ping=KEEP_ALIVE_SECONDS, headers={"Cache-Control": "no-store"}
     )
-
-
-async def _stream(store: Store, study: str, after: int) -> AsyncIterator[dict[str, str]]:
-    while True:
-        try:
-            # The state first: a study that was final before the events were read will have no more of them.
-            final = (await anyio.to_thread.run_sync(store.study, study)).state.is_final
-            read = partial(store.events, study, after=after, limit=500)
-            rows = await anyio.to_thread.run_sync(read)
-        except HpoError:  # deleted, or the database is gone: the client asks again and is told which
-            return
-        for row in rows:
-            after = row.id
-            data = event_answer(row).model_dump(mode="json")
-            yield {"id": str(row.id), "event": row.kind, "data": json.dumps(data, ensure_ascii=False)}
-        if final and not rows:
-            return
-        if not rows:
-            await anyio.sleep(POLL_SECONDS)
 
 
 def _start(after: int | None, last_event_id: str | None) -> int:

@@ -1,0 +1,155 @@
+"""A study's events for all who follow it: read from the store once, however many listen.
+
+A listener that comes late, or goes on after an id, reads what it has missed from the store by itself, page by page, few
+listeners at a time. From then on all wait for one task, which asks the store every POLL_SECONDS and keeps the last
+RECENT events as they are sent. A listener takes them when its connection has room: one that falls further behind reads
+from the store again. So neither a slow listener nor many of them hold memory or threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import anyio
+from sse_starlette import ServerSentEvent
+
+from api.routes.common import event_answer
+from hpo.errors import HpoError
+from hpo.protocols import Store
+from hpo.trial import Event
+
+T = TypeVar("T")
+
+POLL_SECONDS = 0.3
+PAGE = 500
+"""Events that are read at once."""
+RECENT = 2000
+"""Events that are kept for those who listen."""
+READERS = 4
+"""Listeners that read from the store at a time: the other threads are for other requests."""
+
+
+class Feeds:
+    """The studies that are followed, each as long as somebody listens. Used by one event loop."""
+
+    def __init__(self, store: Store, *, poll_seconds: float = POLL_SECONDS, recent: int = RECENT) -> None:
+        self._store, self._poll_seconds, self._recent = store, poll_seconds, recent
+        self._feeds: dict[str, _Feed] = {}
+        self._readers: anyio.CapacityLimiter | None = None
+
+    async def follow(self, study: str, after: int) -> AsyncIterator[bytes]:
+        """The events with higher ids as they are sent, some at a time, until the study is final and all were given.
+        Ends too where the study is deleted or the database is away: the client asks again, and is told which."""
+        feed = self._feeds.setdefault(study, _Feed(self._recent))
+        feed.listeners += 1
+        try:
+            while True:
+                if feed.has(after):
+                    news = feed.news
+                    found = feed.since(after)
+                    if not found:
+                        if feed.is_over:
+                            return
+                        await news.wait()
+                        continue
+                else:
+                    rows = await self._read(partial(self._store.events, study, after=after, limit=PAGE))
+                    found = [(row.id, sent(row)) for row in rows]
+                    if len(rows) < PAGE and feed.task is None:
+                        feed.begin(rows[-1].id if rows else after)
+                        feed.task = asyncio.create_task(self._poll(study, feed))
+                if found:
+                    after = found[-1][0]
+                    yield b"".join(text for _, text in found)
+        except HpoError:
+            return
+        finally:
+            feed.listeners -= 1
+            if feed.listeners == 0:
+                if feed.task is not None:
+                    feed.task.cancel()
+                if self._feeds.get(study) is feed:
+                    del self._feeds[study]
+
+    async def _poll(self, study: str, feed: _Feed) -> None:
+        def look() -> tuple[bool, Sequence[Event]]:
+            # The state first: a study that was final before the events were read will have no more of them.
+            is_final = self._store.study(study).state.is_final
+            return is_final, self._store.events(study, after=feed.last, limit=PAGE)
+
+        try:
+            while True:
+                is_final, rows = await anyio.to_thread.run_sync(look)
+                feed.add([(row.id, sent(row)) for row in rows])
+                if is_final and not rows:
+                    return
+                if len(rows) < PAGE:
+                    await asyncio.sleep(self._poll_seconds)
+        except HpoError:
+            return
+        finally:  # whatever ends it, nobody waits for ever
+            self._feeds.pop(study, None)
+            feed.end()
+
+    async def _read(self, read: Callable[[], T]) -> T:
+        if self._readers is None:  # it belongs to the loop that runs
+            self._readers = anyio.CapacityLimiter(READERS)
+        return await anyio.to_thread.run_sync(read, limiter=self._readers)
+
+
+class _Feed:
+    """The last events of a study, and who waits for more."""
+
+    def __init__(self, recent: int) -> None:
+        self.listeners = 0
+        self.task: asyncio.Task[None] | None = None
+        self.is_over = False
+        self.news = asyncio.Event()
+        """Set when there is something new; another one takes its place then."""
+        self.last = 0
+        """The id of the last event that was read."""
+        self._floor = 0
+        """All events with higher ids are kept, up to the last."""
+        self._recent: deque[tuple[int, bytes]] = deque(maxlen=recent)
+
+    def begin(self, after: int) -> None:
+        self.last = self._floor = after
+
+    def has(self, after: int) -> bool:
+        """Whether whatever comes after an id will be found here."""
+        return self.task is not None and after >= self._floor
+
+    def since(self, after: int) -> list[tuple[int, bytes]]:
+        found = []
+        for event in reversed(self._recent):
+            if event[0] <= after:
+                break
+            found.append(event)
+        return found[::-1]
+
+    def add(self, events: Sequence[tuple[int, bytes]]) -> None:
+        for event in events:
+            if len(self._recent) == self._recent.maxlen:
+                self._floor = self._recent[0][0]
+            self._recent.append(event)
+            self.last = event[0]
+        if events:
+            self._wake()
+
+    def end(self) -> None:
+        self.is_over = True
+        self._wake()
+
+    def _wake(self) -> None:
+        self.news.set()
+        self.news = asyncio.Event()
+
+
+def sent(event: Event) -> bytes:
+    """An event as a server sends it."""
+    text = event_answer(event).model_dump_json()
+    return ServerSentEvent(text, id=str(event.id), event=event.kind).encode()
