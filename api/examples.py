@@ -90,7 +90,7 @@ SUGGESTED: dict[str, Any] = {
     "done": False, "state": "running", "message": None, "retry_after_seconds": None,
 }  # fmt: skip
 IMPORT: dict[str, Any] = {
-    "spec": {**SPEC, "name": "old-headlines", "trainable": "elsewhere:trained"},
+    "spec": {**SPEC, "name": "old-headlines"},
     "trials": [
         {
             "number": 0, "params": {"lr": 0.003, "hidden": 64}, "state": "completed", "value": 61.2, "value_step": 1,

@@ -10,17 +10,22 @@ from api.schemas import MAX_IMPORT, MAX_PACKAGE
 MAX_BODY = 1_000_000
 PACKAGES = "/v1/packages/"
 IMPORTS = "/v1/studies:import"
-REMEDIES = {
-    MAX_PACKAGE: "leave data, checkpoints and virtual environments out of the working folder",
-    MAX_IMPORT: "import fewer trials, or without what they reported at each step",
-    MAX_BODY: "a specification is a few kilobytes",
-}
 
 
-def too_large(limit: int) -> ApiError:
+def allowed(path: str) -> tuple[int, str]:
+    """How many bytes an address takes, and what to do about more."""
+    if path.startswith(PACKAGES):
+        return MAX_PACKAGE, "leave data, checkpoints and virtual environments out of the working folder"
+    if path == IMPORTS:
+        return MAX_IMPORT, "import fewer trials, or without what they reported at each step"
+    return MAX_BODY, "a specification is a few kilobytes"
+
+
+def too_large(path: str) -> ApiError:
+    limit, remedy = allowed(path)
     # The rest of the body is still on its way, so the connection can't serve another request.
     return ApiError(
-        413, "body-too-large", f"the body is over {limit:,} bytes, the most that is taken here; {REMEDIES[limit]}",
+        413, "body-too-large", f"the body is over {limit:,} bytes, the most that is taken here; {remedy}",
         headers={"Connection": "close"},
     )  # fmt: skip
 
@@ -35,11 +40,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = MAX_PACKAGE if scope["path"].startswith(PACKAGES) else MAX_BODY
-        limit = MAX_IMPORT if scope["path"] == IMPORTS else limit
+        limit, _ = allowed(scope["path"])
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > limit:
-            answer = answer_to(too_large(limit))
+            answer = answer_to(too_large(scope["path"]))
             assert answer is not None  # an ApiError always has one
             await answer(scope, receive, send)
             return
@@ -50,7 +54,7 @@ class BodyLimit:
             message = await receive()
             num_read += len(message.get("body", b""))
             if num_read > limit:  # a chunked body declares no length
-                raise too_large(limit)
+                raise too_large(scope["path"])
             return message
 
         await self.app(scope, counted, send)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpo import compatibility, specfile, trainables, warm_start
+from hpo import compatibility, followers, specfile, trainables, warm_start
 from hpo.errors import InvalidSpecError, Problem
 from hpo.protocols import Store
 from hpo.spec import StudySpec, extremes
@@ -27,6 +27,7 @@ def accept(data: Any, store: Store, *, working_dir: Path | None = None) -> Accep
     """
     spec = specfile.parse(data)
     compatibility.check(spec)
+    followers.check(spec)
     warm_start.check(store, spec)
     if spec.trainable is None:
         if working_dir is not None:

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from hpo import logs
 from hpo.engine.files import Address, StorageError, address
 from hpo.errors import ClusterLostError, HpoError, LeaseHeldError, LeaseLostError, StudyStateError
+from hpo.followers import following
 from hpo.protocols import Store
 from hpo.steering import Command
 from hpo.store import open_store
@@ -93,9 +94,10 @@ def _run(
     from hpo.engine.run import run_study  # imports ray.tune: a second
 
     try:
-        outcome = run_study(
-            study, store, lease, storage / study.name, lease_seconds=lease_seconds, interrupted=interrupted
-        )
+        with following(store, study, lease, lease_seconds=lease_seconds):
+            outcome = run_study(
+                study, store, lease, storage / study.name, lease_seconds=lease_seconds, interrupted=interrupted
+            )
     except (LeaseLostError, ClusterLostError):
         raise
     except StorageError as error:  # as when a checkpoint can't be written: nothing is lost, so it waits

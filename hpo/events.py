@@ -63,6 +63,14 @@ KINDS: Mapping[str, EventKind] = {
         "The study runs by other values from here on.",
         {"changes": "the new values, by dotted name", "who": "who asked for it"},
     ),
+    "study.logging_failed": EventKind(
+        "Reports can't be logged beside the store. The study goes on, and it is tried again.",
+        {"to": "tensorboard or mlflow", "message": "why, for people"},
+    ),
+    "study.logging_resumed": EventKind(
+        "Reports are logged beside the store again.",
+        {"to": "tensorboard or mlflow", "message": "for people"},
+    ),
     "study.exhausted": EventKind("Every configuration of the space has been tried.", {"trials": "how many there are"}),
     "study.paused": EventKind("The study's workers are given back.", _MESSAGE),
     "study.succeeded": EventKind("The study has ended with a result.", _MESSAGE),

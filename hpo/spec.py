@@ -28,6 +28,7 @@ from hpo.algorithms import (
     SobolSearch,
 )
 from hpo.constraints import as_float, check_conditions, check_forbidden, check_initial, with_floats
+from hpo.destinations import Logging
 from hpo.parameters import (
     MAX_CHOICES,
     MAX_INTEGER,
@@ -47,9 +48,9 @@ from hpo.trainables import BUILT_IN, is_target
 __all__ = [
     "MAX_CHOICES", "MAX_INTEGER", "NAME", "AshaSchedule", "BoolParameter", "Budget", "CategoricalParameter",
     "FifoSchedule", "FloatParameter", "GeneticSchedule", "GeneticSearch", "GridSearch", "HyperbandSchedule",
-    "HyperoptSearch", "IntParameter", "MedianSchedule", "Objective", "OptunaSearch", "ParamValue", "Parameter",
-    "PbtSchedule", "RandomSearch", "RaySchedule", "Resources", "Retry", "SchedulerSpec", "SearchSpec", "SobolSearch",
-    "StudySpec", "Table", "exact", "extremes", "suggest",
+    "HyperoptSearch", "IntParameter", "Logging", "MedianSchedule", "Objective", "OptunaSearch", "ParamValue",
+    "Parameter", "PbtSchedule", "RandomSearch", "RaySchedule", "Resources", "Retry", "SchedulerSpec", "SearchSpec",
+    "SobolSearch", "StudySpec", "Table", "exact", "extremes", "suggest",
 ]  # fmt: skip
 
 MAX_TRIALS = 100_000
@@ -171,6 +172,8 @@ class StudySpec(Table):
     """How often a trial that was lost goes on."""
     seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 0
     """Of all randomness: the same seed and the same measurements give the same proposals and decisions."""
+    logging: Logging = Logging()
+    """Where its reports go beside the store."""
     priority: Annotated[Whole, Field(ge=-100, le=100)] = 0
     """Of the studies that wait, those of a higher priority start first."""
     labels: dict[str, str] = Field(default_factory=dict)

@@ -25,6 +25,7 @@ from hpo.spec import (
     CategoricalParameter,
     FloatParameter,
     IntParameter,
+    Logging,
     Objective,
     Resources,
     Retry,
@@ -72,6 +73,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     """The keys of the table that an unknown key stands in."""
     tables: dict[str, type[Table]] = {
         "objective": Objective, "budget": Budget, "resources": Resources, "retry": Retry,
+        "logging": Logging,
     }  # fmt: skip
     parents = [str(key) for key in location[:-1]]
     table = tables.get(parents[0]) if parents else StudySpec

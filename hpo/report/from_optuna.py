@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-TRAINABLE = "optuna:imported"
-"""What stands for the function of a study that was never ours to run; there is none of that name."""
-
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -125,7 +122,7 @@ def _found(theirs: str, trials: Sequence[FrozenTrial], objectives: Sequence[Obje
     steps = max((report["step"] for each in made for report in each["measurements"]), default=1)
     spec = parse({
         "name": name,
-        "trainable": TRAINABLE,
+        "engine": "ask",  # nothing of ours has trained it; a fork's trials are for the user's own workers
         "parameters": {name: parameter.model_dump(exclude_none=True) for name, parameter in space.items()},
         "objective": [each.model_dump(exclude_none=True) for each in objectives],
         "budget": {"trials": max(each["number"] for each in made) + 1, "steps_per_trial": steps},

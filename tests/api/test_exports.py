@@ -193,12 +193,15 @@ def test_an_import_whose_service_died_midway_is_finished_by_the_same_request(
     assert client.study("mine").counts.trials["completed"] == 3
 
 
-def test_an_import_may_be_larger_than_other_bodies(http: httpx.Client, spec: dict[str, Any]) -> None:
+def test_an_import_may_be_larger_than_other_bodies(
+    http: httpx.Client, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps = [{"step": step, "metrics": {"loss": 5.0}} for step in range(1, 40_000)]
     body = imported(spec, value=5.0, value_step=1, measurements=steps)
     assert len(json.dumps(body)) > 1_000_000
     assert http.post("/v1/studies:import", json=body).status_code == 201
-    answer = http.post("/v1/studies:import", content=b" " * 20_000_001, headers={"Content-Type": "application/json"})
+    monkeypatch.setattr("api.limits.MAX_IMPORT", 1000)
+    answer = http.post("/v1/studies:import", content=b" " * 1001, headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
     assert "import fewer trials" in answer.json()["detail"]
 
