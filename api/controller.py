@@ -218,7 +218,9 @@ class Controller:
             refusals = self._refusals[study.job] = self._refusals.get(study.job, 0) + 1
             if refusals < MAX_REFUSALS:
                 raise
+            self._refusals.pop(study.job, None)
             self._fail(study, str(error))
+            return
         self._refusals.pop(study.job, None)
         log.info("study %s: job %s submitted", study.name, study.job)
 

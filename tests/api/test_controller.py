@@ -281,8 +281,9 @@ def test_a_study_that_runs_without_the_service_is_left_alone(
 
 
 def test_a_job_that_ray_refuses_fails_its_study_after_three_times(
-    controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any]
+    controller: Controller, memory: Store, jobs: FakeJobs, spec: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "api.controller")
     queue(memory, spec, "mine", "other")
     jobs.refuses = "no such runtime environment"
     controller.round()
@@ -291,6 +292,8 @@ def test_a_job_that_ray_refuses_fails_its_study_after_three_times(
         controller.round()
     assert memory.study("mine").message == "no such runtime environment"
     assert memory.study("other").state is StudyState.FAILED
+    assert "study mine failed: no such runtime environment" in caplog.messages
+    assert [line for line in caplog.messages if "submitted" in line] == []
 
 
 def test_a_package_becomes_the_jobs_working_folder(
