@@ -31,9 +31,13 @@ def check(spec: StudySpec) -> None:
     A grid smaller than budget.trials is fine: the study ends with the grid. So are more startup_trials than
     budget.trials, and parameters that are mutable under a scheduler that changes nothing.
     """
-    problems = [*_search_problems(spec), *_scheduler_problems(spec), *ask_problems(spec)]
-    if problems:
-        raise InvalidSpecError(problems)
+    if found := problems(spec):
+        raise InvalidSpecError(found)
+
+
+def problems(spec: StudySpec) -> list[Problem]:
+    """All that the searcher, the scheduler or the engine can't honour."""
+    return [*_search_problems(spec), *_scheduler_problems(spec), *ask_problems(spec)]
 
 
 def inherits(spec: StudySpec) -> bool:

@@ -144,6 +144,14 @@ KINDS: Mapping[str, EventKind] = {
         "A configuration that somebody asked for waits for workers.",
         {"params": "the configuration", "retry_of": "the trial that failed with it, or null"},
     ),
+    "enqueued.dropped": EventKind(
+        "A configuration that somebody asked for is not tried: the study has ended before.",
+        {
+            "params": "the configuration",
+            "retry_of": "the trial that failed with it, or null",
+            "message": "why, for people",
+        },
+    ),
     "trial.completed": EventKind("The trial has had all its steps, or has returned.", _ENDED),
     "trial.stopped": EventKind(
         "The trial was stopped: by the scheduler, by somebody, or with its study.", _ENDED | _RUNG

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hpo.steering import DONE, PAST, Command, Verb, changed
+from hpo.steering import ENQUEUED, PAST, Command, Verb, changed
 from hpo.trial import Event, Params
 
 if TYPE_CHECKING:
@@ -61,8 +61,10 @@ class Orders:
                 self._stop_trial(command)
             case Verb.ENQUEUE:
                 olds = command.data.get("retry_of") or [None] * len(command.data["params"])
-                added = [Enqueued(params, old) for params, old in zip(command.data["params"], olds, strict=True)]
-                self.enqueue(added, self._done(command, f"{len(added)} configurations wait for workers"))
+                self._enqueue(
+                    command,
+                    [Enqueued(params, old) for params, old in zip(command.data["params"], olds, strict=True)],
+                )
             case Verb.RESUME:
                 ledger.write([self._done(command, "it was not paused")])
 
@@ -95,14 +97,22 @@ class Orders:
         ledger.write([ledger.event("study.changed", None, changes=dict(changes), who=who), *rows])
         ledger.progress.check_budget()
 
-    def enqueue(self, added: Sequence[Enqueued], *rows: Event) -> None:
-        """Configurations that come before all that is proposed."""
+    def _enqueue(self, command: Command, added: Sequence[Enqueued]) -> None:
+        """Configurations that come before all that is proposed. There was room for them when they were asked for; where
+        the search has used it up since, they wait until the budget is raised, or are dropped when the study ends."""
         self.enqueued.extend(added)
-        lines = [
-            self._ledger.event("trial.enqueued", None, params=dict(each.params), retry_of=each.retry_of)
-            for each in added
-        ]
-        self._ledger.write([*lines, *rows])
+        budget = self._ledger.spec.budget.trials
+        outcome = f"{len(added)} configurations wait for workers"
+        without = min(len(added), len(self.enqueued) - max(0, budget - self._ledger.next_number))
+        if without > 0:
+            outcome += (
+                f"; {without} of them are beyond budget.trials, which is {budget}: raise it before the study ends, "
+                "or they are dropped"
+            )
+        self._ledger.write([*(self._line(each) for each in added), self._done(command, outcome)])
+
+    def _line(self, enqueued: Enqueued) -> Event:
+        return self._ledger.event(ENQUEUED, None, params=dict(enqueued.params), retry_of=enqueued.retry_of)
 
     def _stop_trial(self, command: Command) -> None:
         ledger, number = self._ledger, int(command.data["trial"])
@@ -113,10 +123,4 @@ class Orders:
         ledger.stop(number, f"stopped by {command.who}", self._done(command, "the trial is stopped"))
 
     def _done(self, command: Command, outcome: str) -> Event:
-        return done(self._ledger.event, command, outcome)
-
-
-def done(event: Callable[..., Event], command: Command, outcome: str) -> Event:
-    """The line that says so."""
-    trial = command.data.get("trial")
-    return event(DONE, trial, command=command.id, verb=command.verb.value, who=command.who, outcome=outcome)
+        return command.done(outcome, self._ledger.clock())

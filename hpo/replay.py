@@ -108,7 +108,7 @@ class Replay:
             case "trial.created":
                 self._created(number, data)
             case "trial.enqueued":
-                ledger.orders.enqueue([Enqueued(data["params"], data.get("retry_of"))])
+                ledger.orders.enqueued.append(Enqueued(data["params"], data.get("retry_of")))
             case "study.changed":
                 ledger.orders.change(data["changes"])
             case "study.paused":

@@ -18,6 +18,7 @@ from hpo.specfile import parse, to_data
 from hpo.trial import Event, StudyState
 
 REQUESTED, DONE = "command.requested", "command.done"
+ENQUEUED, DROPPED = "trial.enqueued", "enqueued.dropped"
 
 
 class Verb(StrEnum):
@@ -62,6 +63,11 @@ class Command:
         return Event(
             study=self.study, kind=REQUESTED, trial=self.data.get("trial"), data=data, recorded_at=self.requested_at
         )
+
+    def done(self, outcome: str, now: float) -> Event:
+        """The line that says what became of it."""
+        data = {"command": self.id, "verb": self.verb.value, "who": self.who, "outcome": outcome}
+        return Event(study=self.study, kind=DONE, trial=self.data.get("trial"), data=data, recorded_at=now)
 
     @staticmethod
     def of(event: Event) -> Command:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, RowMapping, delete, select, update
 
 from hpo.errors import RequestKeyError, VersionError
-from hpo.steering import DONE, REQUESTED, Command, RequestKey, Verb
+from hpo.steering import DONE, ENQUEUED, REQUESTED, Command, RequestKey, Verb
 from hpo.store import changes
 from hpo.store.database import Database
 from hpo.store.rows import clean, to_event, to_study
-from hpo.store.steered import CREATED, ENQUEUED, Standing, commands, num_enqueued, steered
+from hpo.store.steered import CREATED, Standing, commands, left_behind, num_enqueued, steered
 from hpo.store.tables import events, leases, requests, roles, trials
 from hpo.trial import Event, Study, TrialState
 
@@ -45,6 +45,8 @@ class SqlSteering:
             command = Command(study=name, verb=verb, data=dict(data or {}), who=clean(who), requested_at=now)
             standing = _standing(connection, row, command, now)
             after, lines = steered(study, command, standing)
+            if after.state.is_final:
+                lines = [*left(connection, row["id"], after, now), *lines]
             if after != study:
                 changes.update_study(connection, row["id"], study, after)
             if after.state is not study.state and not standing.is_driven:
@@ -101,9 +103,23 @@ def _standing(connection: Connection, row: RowMapping, command: Command, now: fl
         .first() is not None,
         num_trials=0 if number is None else number + 1,
         waiting=_commands(connection, row["id"], command.study, done=False),
-        num_enqueued=num_enqueued(_lines(connection, row["id"], command.study, ENQUEUED, CREATED)) if is_enqueue else 0,
+        num_enqueued=num_enqueued(_left(connection, row["id"], command.study)) if is_enqueue else 0,
         trial=None if state is None else TrialState(state),
     )  # fmt: skip
+
+
+def left(
+    connection: Connection, study_id: int, after: Study, now: float, *, done: Command | None = None
+) -> list[Event]:
+    """The lines of what a study that ends leaves undone."""
+    return left_behind(after, _left(connection, study_id, after.name), now, done=done)
+
+
+def _left(connection: Connection, study_id: int, name: str) -> list[Event]:
+    found = _lines(connection, study_id, name, REQUESTED, DONE, ENQUEUED)
+    if any(line.kind == ENQUEUED for line in found):  # else no line of the many trials counts
+        found += _lines(connection, study_id, name, CREATED)
+    return found
 
 
 def _commands(connection: Connection, study_id: int, name: str, *, done: bool) -> list[Command]:

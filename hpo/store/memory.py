@@ -28,7 +28,7 @@ from hpo.store.rows import (
     to_event,
     to_study,
 )
-from hpo.store.steered import Standing, carried_out, commands, num_enqueued, steered
+from hpo.store.steered import Standing, commands, left_behind, num_enqueued, steered
 from hpo.tenancy import DEFAULT_PROJECT
 from hpo.trial import (
     Event,
@@ -107,9 +107,13 @@ class MemoryStore(MemoryTenants, MemoryReader):
             before = to_study(entry.study)
             after, event = change(before, now)
             entry.update(before, after)
-            for line in (event, carried_out(command, now)):
-                if line is not None:
-                    entry.append(Event, encode(line))
+            lines = [event] if event is not None else []
+            if command is not None:
+                lines.append(command.done("done", now))
+            if after.state.is_final and not before.state.is_final:
+                lines = [*left_behind(after, self._lines(name), now, done=command), *lines]
+            for line in lines:
+                entry.append(Event, encode(line))
             return after
 
     def steer(
@@ -136,10 +140,12 @@ class MemoryStore(MemoryTenants, MemoryReader):
                 has_value=any(row["value"] is not None for row in entry.trials.values()),
                 num_trials=max(entry.trials, default=-1) + 1,
                 waiting=self._commands(name, done=False),
-                num_enqueued=num_enqueued([to_event(name, row) for row in entry.events]),
+                num_enqueued=num_enqueued(self._lines(name)),
                 trial=TrialState(about["state"]) if about is not None else None,
             )
             after, lines = steered(study, command, standing)
+            if after.state.is_final:
+                lines = [*left_behind(after, self._lines(name), now), *lines]
             entry.update(study, after)
             if after.state is not study.state and not standing.is_driven:
                 entry.lease = None  # a driver that has slept through its lease must not go on with it
@@ -153,7 +159,10 @@ class MemoryStore(MemoryTenants, MemoryReader):
             return self._commands(name, done=done)
 
     def _commands(self, name: str, *, done: bool) -> list[Command]:
-        return commands([to_event(name, row) for row in self._entry(name).events], done=done)
+        return commands(self._lines(name), done=done)
+
+    def _lines(self, name: str) -> list[Event]:
+        return [to_event(name, row) for row in self._entry(name).events]
 
     def _is_known(self, request: RequestKey | None, project: str, study: str) -> bool:
         known = self._requests.get((project, request.key)) if request is not None else None

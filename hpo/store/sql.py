@@ -14,13 +14,12 @@ from hpo.errors import StoreError, StudyExistsError
 from hpo.spec import StudySpec
 from hpo.steering import Command, RequestKey
 from hpo.store import changes, migrations, refusals, tenants, transitions
-from hpo.store.commands import SqlSteering, first_time
+from hpo.store.commands import SqlSteering, first_time, left
 from hpo.store.database import Database
 from hpo.store.outlines import SqlOutlines
 from hpo.store.reading import SqlReader
 from hpo.store.rows import clean, to_study
 from hpo.store.series import SqlSeries
-from hpo.store.steered import carried_out
 from hpo.store.tables import checkpoints, leases, requests, studies
 from hpo.store.tenants import SqlTenants
 from hpo.tenancy import DEFAULT_PROJECT
@@ -114,7 +113,11 @@ class SqlStore(SqlTenants, SqlSteering, SqlReader, SqlOutlines, SqlSeries):
             after, event = change(study, now)
             if after != study:
                 changes.update_study(connection, row["id"], study, after)
-            lines = [line for line in (event, carried_out(command, now)) if line is not None]
+            lines = [event] if event is not None else []
+            if command is not None:
+                lines.append(command.done("done", now))
+            if after.state.is_final and not study.state.is_final:
+                lines = [*left(connection, row["id"], after, now, done=command), *lines]
             changes.append(connection, row["id"], row["last_id"], changes.prepare(lines))
         return after
 

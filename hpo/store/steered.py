@@ -6,13 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hpo.errors import StudyStateError
-from hpo.spec import RaySchedule
-from hpo.steering import DONE, ENDINGS, PAST, REQUESTED, Command, Verb, changed, end_state, values_of
+from hpo import compatibility
+from hpo.errors import InvalidSpecError, StudyStateError
+from hpo.spec import RaySchedule, StudySpec
+from hpo.steering import (
+    DONE,
+    DROPPED,
+    ENDINGS,
+    ENQUEUED,
+    PAST,
+    REQUESTED,
+    Command,
+    Verb,
+    changed,
+    end_state,
+    values_of,
+)
 from hpo.store.transitions import moved
 from hpo.trial import Event, Study, StudyState, TrialState
 
-ENQUEUED, CREATED = "trial.enqueued", "trial.created"
+CREATED = "trial.created"
+LEFT = (REQUESTED, DONE, ENQUEUED, CREATED)
+"""The kinds of lines that say what is still to be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +50,8 @@ def steered(study: Study, command: Command, standing: Standing) -> tuple[Study, 
     """The study after a command, and the events to write, the command's own first. What only the driver can do waits:
     its line has no `command.done` yet. Nothing is written where the study is already as it is asked to be.
 
-    Raises StudyStateError, and InvalidSpecError for a change that breaks a rule.
+    Raises StudyStateError, and InvalidSpecError for a change that breaks a rule, or that the searcher or the scheduler
+    can't honour.
     """
     if study.state.is_final:
         raise StudyStateError(
@@ -68,17 +84,36 @@ def commands(events: Sequence[Event], *, done: bool) -> list[Command]:
 
 
 def num_enqueued(events: Sequence[Event]) -> int:
-    """How many configurations wait with the driver, by a study's lines (at least those of ENQUEUED, and of CREATED)."""
-    begun = sum(event.kind == CREATED and bool(event.data.get("enqueued")) for event in events)
-    return sum(event.kind == ENQUEUED for event in events) - begun
+    """How many configurations wait with the driver, by a study's lines (at least those of LEFT)."""
+    return sum(event.kind == ENQUEUED for event in events) - _num_begun(events)
 
 
-def carried_out(command: Command | None, now: float) -> Event | None:
-    """The line that says that a command is done, if there is one to speak of."""
-    if command is None:
-        return None
-    data = {"command": command.id, "verb": command.verb.value, "who": command.who, "outcome": "done"}
-    return Event(study=command.study, kind=DONE, data=data, recorded_at=now)
+def left_behind(after: Study, events: Sequence[Event], now: float, *, done: Command | None = None) -> list[Event]:
+    """What a study that ends leaves undone, by its lines (at least those of LEFT): a line for each configuration that
+    is never tried, and for each command that no driver has heard of; `done` is the one that it ends by."""
+    waiting = [each for each in commands(events, done=False) if done is None or each.id != done.id]
+    dropped = [dict(event.data) for event in events if event.kind == ENQUEUED][_num_begun(events) :]
+    for command in waiting:
+        if command.verb is Verb.ENQUEUE:
+            dropped += _asked_for(command.data)
+    message = f"the study has ended ({after.state}) before its turn came"
+    return [
+        *(
+            Event(study=after.name, kind=DROPPED, data={**each, "message": message}, recorded_at=now)
+            for each in dropped
+        ),
+        *(each.done(f"nothing: the study has ended ({after.state})", now) for each in waiting),
+    ]
+
+
+def _num_begun(events: Sequence[Event]) -> int:
+    return sum(event.kind == CREATED and bool(event.data.get("enqueued")) for event in events)
+
+
+def _asked_for(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The configurations of a command."""
+    olds = data.get("retry_of") or [None] * len(data["params"])
+    return [{"params": params, "retry_of": old} for params, old in zip(data["params"], olds, strict=True)]
 
 
 _WORDS = {
@@ -109,8 +144,12 @@ def _ended(study: Study, command: Command, standing: Standing) -> tuple[Study, l
     state = end_state(command.verb, has_value=standing.has_value)
     after, lines = _at_once(study, command, state, f"{PAST[command.verb]} by {command.who}")
     # Those that a dead driver has left undone: a pause would keep the study from being resumed.
-    left = [carried_out(each, command.requested_at) for each in standing.waiting if each.verb in ENDINGS]
-    return after, [*lines, *(line for line in left if line is not None)]
+    if after.state.is_final:
+        return after, lines  # which leaves all else behind
+    return after, [
+        *lines,
+        *(each.done("done", command.requested_at) for each in standing.waiting if each.verb in ENDINGS),
+    ]
 
 
 def _resumed(study: Study, command: Command, standing: Standing) -> tuple[Study, list[Event]]:
@@ -135,11 +174,25 @@ def _changed(study: Study, command: Command, standing: Standing) -> tuple[Study,
     spec = changed(study.spec, changes)
     if "budget.trials" in changes:
         _check_room(study, spec.budget.trials, standing.num_trials)
+    _check_compatible(study.spec, spec, changes)
     if spec == study.spec:
         return study, []
     after = replace(study, spec=spec, version=study.version + 1)
     data = {"changes": values_of(spec, changes), "was": values_of(study.spec, changes)}
     return after, [replace(command, data=data).event()]
+
+
+def _check_compatible(before: StudySpec, after: StudySpec, changes: Mapping[str, Any]) -> None:
+    """Raises InvalidSpecError for what the searcher or the scheduler can't honour any more, at what was changed."""
+    known = set(compatibility.problems(before))
+    pointers = ["/" + name.replace(".", "/") for name in changes]
+    found = [
+        each if each.pointer in pointers else replace(each, pointer=pointers[0] if len(pointers) == 1 else "")
+        for each in compatibility.problems(after)
+        if each not in known
+    ]
+    if found:
+        raise InvalidSpecError(found)
 
 
 def _check_room(study: Study, trials: int, begun: int) -> None:

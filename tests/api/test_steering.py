@@ -109,6 +109,18 @@ def test_a_version_that_is_none_is_refused(
     assert store.study("mine").version == 2
 
 
+def test_a_change_that_the_scheduler_cannot_honour_is_refused_with_the_rule(
+    http: httpx.Client, spec: dict[str, Any], patch: Callable[..., httpx.Response]
+) -> None:
+    spec["parameters"]["lr"]["mutable"] = True
+    spec |= {"name": "mine", "scheduler": {"algorithm": "pbt", "population": 6}}
+    assert http.post("/v1/studies", json={"spec": spec}).status_code == 201
+    told = problem(patch({"budget": {"trials": 5}}, "*"), 422, "invalid-specification")
+    assert pointers(told) == ["/budget/trials"]
+    assert "a population larger than the budget of 5 trials" in told["detail"]
+    assert http.get("/v1/studies/mine").json()["spec"]["budget"]["trials"] == 8
+
+
 def test_a_change_without_a_version_is_refused_with_the_remedy(
     lease: Lease, patch: Callable[..., httpx.Response], store: Store
 ) -> None:

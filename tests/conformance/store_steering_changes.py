@@ -15,7 +15,7 @@ from hpo.protocols import Store
 from hpo.spec import StudySpec
 from hpo.specfile import parse, to_data
 from hpo.steering import Verb, original
-from hpo.trial import TrialState
+from hpo.trial import StudyState, TrialState
 
 
 def ray_spec() -> StudySpec:
@@ -50,6 +50,59 @@ class SteeringChangesConformance:
             with pytest.raises(StudyStateError, match=rf"and {count} more are over budget\.trials, which is 100"):
                 store.steer("s", Verb.ENQUEUE, data, who="ann")
         assert [len(command.data["params"]) for command in store.commands("s")] == [1, 2]
+
+    @pytest.mark.parametrize("ends", ["by itself", "by its driver's stop", "without a driver"])
+    def test_what_an_ending_study_leaves_undone_is_said(self, store: Store, ends: str) -> None:
+        """Of what was enqueued, one has begun and one waits; another, and a change, no driver has heard of."""
+        lease = driven(store)
+        assert lease is not None
+        waits = [event("trial.enqueued", data={"params": {"lr": x}, "retry_of": 4}) for x in (0.1, 0.2)]
+        store.write(lease, [*waits, trial(0), event("trial.created", trial=0, data={"enqueued": True})])
+        store.steer("s", Verb.ENQUEUE, {"params": [{"lr": 0.3}], "retry_of": [None]}, who="ann")
+        store.steer("s", Verb.CHANGE, {"changes": {"priority": 3}}, who="ann")
+        if ends == "by itself":
+            store.set_study_state("s", StudyState.SUCCEEDED, lease=lease)
+        elif ends == "without a driver":
+            store.release(lease)
+            store.steer("s", Verb.CANCEL, who="bob")
+        else:
+            store.steer("s", Verb.STOP, who="bob")
+            stop = store.commands("s")[-1]
+            store.set_study_state("s", StudyState.CANCELLED, lease=lease, command=stop)
+        assert list(store.commands("s")) == []
+        lines = store.events("s", limit=1000)
+        dropped = [line.data for line in lines if line.kind == "enqueued.dropped"]
+        assert [(each["params"], each["retry_of"]) for each in dropped] == [({"lr": 0.2}, 4), ({"lr": 0.3}, None)]
+        state = store.study("s").state
+        assert {each["message"] for each in dropped} == {f"the study has ended ({state}) before its turn came"}
+        outcomes = {line.data["verb"]: line.data["outcome"] for line in lines if line.kind == "command.done"}
+        nothing = f"nothing: the study has ended ({state})"
+        assert outcomes == {"enqueue": nothing, "change": nothing} | (
+            {"stop": "done"} if ends == "by its driver's stop" else {}
+        )
+        store.set_study_state("s", StudyState.FAILED)
+        assert store.events("s", limit=1000) == lines, "once"
+
+    def test_a_change_that_the_scheduler_cannot_honour_is_refused_at_what_was_changed(self, store: Store) -> None:
+        pbt = {"algorithm": "pbt", "population": 4}
+        mutable = {"lr": {"type": "float", "low": 0.001, "high": 1, "mutable": True}}
+        study = store.create_study(parse({**to_data(spec()), "parameters": mutable, "scheduler": pbt}))
+        for changes, pointer in (
+            ({"budget.trials": 3}, "/budget/trials"),
+            ({"budget.trials": 1, "priority": 2}, "/budget/trials"),
+            ({"budget.trials": 3, "priority": 2}, ""),
+        ):
+            with pytest.raises(InvalidSpecError, match=r"population|at least 2 trials") as refused:
+                store.steer("s", Verb.CHANGE, {"changes": changes}, who="ann")
+            assert [problem.pointer for problem in refused.value.problems] == [pointer]
+        assert store.study("s") == study
+        changed = store.steer("s", Verb.CHANGE, {"changes": {"budget.trials": 4}}, who="ann")
+        assert changed.spec.budget.trials == 4
+
+    def test_a_fault_that_a_study_has_from_before_keeps_nobody_from_changing_something_else(self, store: Store) -> None:
+        asha = {"algorithm": "asha", "grace_steps": 50}
+        store.create_study(parse({**to_data(spec()), "scheduler": asha, "budget": {"trials": 9, "steps_per_trial": 5}}))
+        assert store.steer("s", Verb.CHANGE, {"changes": {"priority": 2}}, who="ann").spec.priority == 2
 
     def test_of_many_that_enqueue_at_once_those_are_taken_that_there_is_room_for(
         self, store: Store, peer: Store

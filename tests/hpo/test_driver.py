@@ -88,7 +88,7 @@ def test_a_study_that_is_to_pause_or_end_is_not_begun_again(
     assert states(store)[2:] == ends
     assert (run.runs, is_free(store)) == ([], True)
     done = [event.data["verb"] for event in store.events("s") if event.kind == "command.done"]
-    assert done == verbs[: len(ends)]
+    assert sorted(done) == sorted(verbs), "also what came too late"
 
 
 def test_other_commands_wait_for_the_run(store: Store, run: Engine, tmp_path: Path) -> None:

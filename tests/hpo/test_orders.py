@@ -95,6 +95,17 @@ def test_what_is_enqueued_counts_against_the_budget_and_waits_until_it_is_raised
     assert (leg.trial, leg.params) == (2, {"x": 0.9})
 
 
+def test_what_is_beyond_the_budget_is_said_when_it_is_enqueued() -> None:
+    book = Book(trials=4)
+    book.ledger.next()
+    assert enqueue(book, {"x": 0.7}, {"x": 0.8})[-1].data["outcome"] == "2 configurations wait for workers"
+    said = enqueue(book, {"x": 0.9}, {"x": 1.0}, {"x": 0.1})[-1].data["outcome"]
+    assert said == (
+        "3 configurations wait for workers; 2 of them are beyond budget.trials, which is 4: raise it before the study "
+        "ends, or they are dropped"
+    )
+
+
 def test_a_study_ends_with_its_budget_whatever_waits() -> None:
     book = Book(StopsAbove(10.0, 1), trials=1)
     enqueue(book, {"x": 0.7}, {"x": 0.8})
