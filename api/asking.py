@@ -53,6 +53,7 @@ class CheckpointReport(Body):
     reference: str = Field(min_length=1, max_length=2000, pattern=r"^[^\x00-\x1f]+$")
     """A path, a URI, a key: another one for every state."""
     size_bytes: Annotated[int, Strict()] = Field(default=0, ge=0, lt=2**53)
+    """What it takes where it is kept; 0 where nobody knows."""
 
 
 class ReportRequest(Body):
@@ -95,6 +96,7 @@ class CompleteRequest(Body):
     lease: LeaseToken
     """As it came with the trial."""
     state: Literal["completed", "failed"] = "completed"
+    """How it has ended."""
     cause: Literal["error", "out_of_memory", "infeasible"] | None = None
     """Why it failed; `error` unless given. After the first two it is tried again as `retry.errors` says."""
     message: Message = ""
@@ -130,9 +132,13 @@ class ReferenceAnswer(Answer):
     """A checkpoint, as it was reported."""
 
     trial: int
+    """Whose it is."""
     step: int
+    """The step that it was saved at."""
     reference: str
+    """Where it is kept, in the workers' words."""
     size_bytes: int
+    """As the worker has said."""
 
     @staticmethod
     def of(checkpoint: Checkpoint | None) -> ReferenceAnswer | None:
@@ -150,6 +156,7 @@ class SuggestedTrial(Answer):
     """A trial in a worker's hands."""
 
     number: int
+    """By which it is reported."""
     generation: int
     """How often the trial's weights were taken from another's."""
     params: dict[str, ParamValue]
@@ -195,6 +202,7 @@ class SuggestAnswer(Answer):
     done: bool
     """The study has ended: the worker may leave."""
     state: StudyState
+    """How the study stands."""
     message: str | None
     """Why there is nothing, where the study is paused or has ended."""
     retry_after_seconds: float | None

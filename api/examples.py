@@ -49,6 +49,13 @@ ESTIMATE: dict[str, Any] = {
     "steps": {"median": 84.0, "low": 78.0, "high": 96.0}, "share_of_full": 0.47,
     "stopped": {"median": 13.0, "low": 12.0, "high": 14.0}, "busy": 0.91,
 }  # fmt: skip
+INCUMBENTS: dict[str, Any] = {
+    "metric": "perplexity",
+    "items": [
+        {"trial": 0, "step": 1, "value": 80.5, "params": {"lr": 0.01, "hidden": 32}, "recorded_at": 1770000003.0},
+        {"trial": 3, "step": 3, "value": 61.2, "params": {"lr": 0.003, "hidden": 64}, "recorded_at": 1770000009.0},
+    ],
+}
 EVENT: dict[str, Any] = {
     "id": 17,
     "study": "headlines",

@@ -352,6 +352,8 @@ class IncumbentAnswer(Answer):
 class IncumbentsAnswer(Answer):
     """How the best value came about."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.INCUMBENTS]})
+
     metric: str
     """The objective's."""
     items: list[IncumbentAnswer]

@@ -144,7 +144,7 @@ KINDS: Mapping[str, EventKind] = {
         "A configuration that somebody asked for waits for workers.",
         {"params": "the configuration", "retry_of": "the trial that failed with it, or null"},
     ),
-    "enqueued.dropped": EventKind(
+    "trial.dropped": EventKind(
         "A configuration that somebody asked for is not tried: the study has ended before.",
         {
             "params": "the configuration",

@@ -18,7 +18,7 @@ from hpo.specfile import parse, to_data
 from hpo.trial import Event, StudyState
 
 REQUESTED, DONE = "command.requested", "command.done"
-ENQUEUED, DROPPED = "trial.enqueued", "enqueued.dropped"
+ENQUEUED, DROPPED = "trial.enqueued", "trial.dropped"
 
 
 class Verb(StrEnum):

@@ -22,7 +22,12 @@ router = APIRouter(
 Points = Annotated[int, Query(ge=MIN_POINTS, le=MAX_POINTS, description="How many at most, of each curve.")]
 TrialNumbers = Annotated[
     list[Annotated[int, Query(ge=0, lt=2**31)]] | None,
-    Query(alias="trial", max_length=MAX_SERIES, description="Of these trials; repeatable. The best ones unless given."),
+    Query(
+        alias="trial",
+        max_length=MAX_SERIES,
+        examples=[[0, 3]],
+        description="Of these trials; repeatable. The best ones unless given.",
+    ),
 ]
 
 
@@ -30,7 +35,9 @@ TrialNumbers = Annotated[
 def list_series(
     study: StudyName,
     store: StoreParam,
-    metric: Annotated[str | None, Query(max_length=200, description="The objective's unless given.")] = None,
+    metric: Annotated[
+        str | None, Query(max_length=200, description="The objective's unless given.", examples=["perplexity"])
+    ] = None,
     trials: TrialNumbers = None,
     best: Annotated[int, Query(ge=1, le=MAX_SERIES, description="How many of the best, where none is named.")] = 10,
     points: Points = 500,

@@ -71,7 +71,7 @@ class SteeringChangesConformance:
             store.set_study_state("s", StudyState.CANCELLED, lease=lease, command=stop)
         assert list(store.commands("s")) == []
         lines = store.events("s", limit=1000)
-        dropped = [line.data for line in lines if line.kind == "enqueued.dropped"]
+        dropped = [line.data for line in lines if line.kind == "trial.dropped"]
         assert [(each["params"], each["retry_of"]) for each in dropped] == [({"lr": 0.2}, 4), ({"lr": 0.3}, None)]
         state = store.study("s").state
         assert {each["message"] for each in dropped} == {f"the study has ended ({state}) before its turn came"}
