@@ -5,7 +5,7 @@ coroutines of this process; all of them share the machine. One study of 10,000 t
 each client goes on like a worker that looks at a study now and then: it creates a study of its own (`engine = "ask"`),
 asks for trials, reports each step of them and reads a page of 100 trials after it (by number, value, step or end, some
 with a filter, going on from page to page), and cancels its study. Between two requests it waits, by an exponential
-distribution of mean `--pause`: with 100 clients and 0.5 s that is 200 requests a second at most; `--pause 0` asks as
+distribution of mean `--pause`: with 100 clients and 1 s that is 100 requests a second at most; `--pause 0` asks as
 fast as answers come. One report in twenty is sent twice at once, as by a client whose connection broke.
 
 Afterwards what was acknowledged is compared with what is stored: each study, each measurement with its value.
@@ -47,6 +47,8 @@ from hpo.trial import StudyState  # noqa: E402
 STEPS = 5
 TRIALS = 3
 """That a client takes of its study before it cancels it."""
+RAMP_SECONDS = 5.0
+"""Until all clients are at work."""
 TWICE = 0.05
 """The share of reports that are sent twice."""
 LISTS: tuple[dict[str, str], ...] = (
@@ -88,7 +90,7 @@ class Worker:
         return time.monotonic() > self._until
 
     async def run(self) -> None:
-        await asyncio.sleep(self._draw.random() * self._pause)
+        await asyncio.sleep(self._draw.random() * RAMP_SECONDS)
         for turn in range(1_000_000):
             if self._is_over:
                 return
@@ -164,7 +166,7 @@ def service(database: str, folder: Path) -> Iterator[tuple[str, str, psutil.Proc
     token, address = secrets.token_urlsafe(), f"http://127.0.0.1:{port}"
     settings = {
         **os.environ, "HPO_HOME": str(folder), "HPO_DATABASE_URL": database, "HPO_PORT": str(port), "HPO_TOKEN": token,
-        "PYTHONPATH": str(HERE.parent),
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }  # fmt: skip
     log = folder / "service.log"
     with log.open("wb") as output:
@@ -231,7 +233,7 @@ def main() -> None:
     parser = options(__doc__ or "")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=100)
-    parser.add_argument("--pause", type=float, default=0.5, metavar="S", help="of a client between two requests, mean")
+    parser.add_argument("--pause", type=float, default=1.0, metavar="S", help="of a client between two requests, mean")
     parser.add_argument("--trials", type=int, default=10_000, help="of the study that is read")
     parser.add_argument("--steps", type=int, default=1, help="of each of them; 100 makes a million measurements")
     given = parser.parse_args()

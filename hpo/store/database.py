@@ -6,6 +6,7 @@ No message, and no error that is chained to one, shows a password.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -15,12 +16,14 @@ from urllib.parse import unquote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from hpo.errors import StoreError
 
 _REMEDY = "check that the database runs and that HPO_DATABASE_URL names it, then retry"
+PING_SECONDS = 2.0
+"""A connection to PostgreSQL that was idle for longer is tried before it is used."""
 _FORMS = "memory://, sqlite:///path/to/hpo.db or postgresql://user:password@host/database"
 
 
@@ -57,8 +60,11 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
+        """To read. SQLite shows one state of the database all the while, PostgreSQL the state at each statement."""
         with self.guard(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                # As READ COMMITTED sees it too, but without the two round trips that begin and end a transaction.
+                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             yield connection
 
     @contextmanager
@@ -191,7 +197,22 @@ def _sqlite(url: URL, busy_seconds: float) -> Engine:
 
 
 def _postgresql(url: URL) -> Engine:
-    return create_engine(
-        url, connect_args={"connect_timeout": 10}, pool_pre_ping=True, pool_size=5, max_overflow=15,
-        hide_parameters=True,
-    )  # fmt: skip
+    engine = create_engine(
+        url, connect_args={"connect_timeout": 10}, pool_size=5, max_overflow=15, hide_parameters=True
+    )
+
+    @event.listens_for(engine, "checkin")
+    def checkin(_: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        entry.info["idle_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def checkout(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
+        """Like pool_pre_ping, but only where the server may have gone since: to ask costs a round trip."""
+        if time.monotonic() - entry.info.get("idle_since", math.inf) < PING_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error:
+            raise DisconnectionError from None  # another connection takes its place
+
+    return engine

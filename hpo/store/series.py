@@ -1,13 +1,12 @@
-"""Series out of measurements, one trial after the other, streamed."""
+"""Series out of measurements, one trial after the other, page by page."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select, tuple_
 
 from hpo.errors import InvalidQueryError, TrialNotFoundError
 from hpo.series import MAX_POINTS, MAX_SERIES, MIN_POINTS, Reducer, Series
@@ -34,14 +33,26 @@ class SqlSeries:
             require(study, numbers, connection.execute(known).scalars())
             found = []
             for number in numbers:
-                rows = connection.execute(
-                    select(measurements.c.step, measurements.c.metrics)
-                    .where(measurements.c.study_id == study_id, measurements.c.trial == number)
-                    .order_by(measurements.c.generation, measurements.c.step)
-                    .execution_options(yield_per=_ROWS_AT_ONCE)
-                )
+                rows = _reports(connection, study_id, number)
                 found.append(reduced(number, metric, rows, points))
         return found
+
+
+def _reports(connection: Connection, study_id: int, trial: int) -> Iterator[tuple[int, str]]:
+    """Steps and metrics of a trial in their order, read page by page."""
+    key = tuple_(measurements.c.generation, measurements.c.step)
+    query = (
+        select(measurements.c.generation, measurements.c.step, measurements.c.metrics)
+        .where(measurements.c.study_id == study_id, measurements.c.trial == trial)
+        .order_by(measurements.c.generation, measurements.c.step)
+        .limit(_ROWS_AT_ONCE)
+    )
+    rows = connection.execute(query).all()
+    while rows:
+        yield from ((step, metrics) for _, step, metrics in rows)
+        if len(rows) < _ROWS_AT_ONCE:
+            return
+        rows = connection.execute(query.where(key > tuple_(*rows[-1][:2]))).all()
 
 
 def check(numbers: Sequence[int], points: int) -> None:
@@ -64,7 +75,7 @@ def require(study: str, numbers: Sequence[int], known: Iterable[int]) -> None:
             raise TrialNotFoundError(study, number)
 
 
-def reduced(trial: int, metric: str, rows: Iterable[Sequence[Any]], points: int) -> Series:
+def reduced(trial: int, metric: str, rows: Iterable[tuple[int, str]], points: int) -> Series:
     """Out of steps and metrics as they are stored."""
     reducer: Reducer[tuple[int, float]] = Reducer(points)
     for step, text in rows:
