@@ -38,7 +38,8 @@ async def request_key(
     return RequestKey(idempotency_key, hashlib.sha256(sent).hexdigest())
 
 
-def requester(
+# Async, as all that takes no time: so that no thread is needed for it.
+async def requester(
     x_hpo_user: Annotated[
         str | None, Header(description="Who asks, for the study's history.", max_length=100, examples=["anna"])
     ] = None,
@@ -48,7 +49,7 @@ def requester(
     return name if name.isprintable() and name else "api"
 
 
-def wanted_version(
+async def wanted_version(
     if_match: Annotated[
         str | None,
         Header(

@@ -166,7 +166,7 @@ def service(database: str, folder: Path) -> Iterator[tuple[str, str, psutil.Proc
     token, address = secrets.token_urlsafe(), f"http://127.0.0.1:{port}"
     settings = {
         **os.environ, "HPO_HOME": str(folder), "HPO_DATABASE_URL": database, "HPO_PORT": str(port), "HPO_TOKEN": token,
-        "PYTHONPATH": os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": str(HERE.parent),
     }  # fmt: skip
     log = folder / "service.log"
     with log.open("wb") as output:

@@ -5,7 +5,7 @@ Each protocol has one conformance suite under `tests/conformance/` that runs ove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -203,6 +203,10 @@ class Store(Tenants, Protocol):
     def commands(self, name: str, *, done: bool = False) -> Sequence[Command]:
         """Those that wait for the driver, the oldest first: it says with an event `command.done` that one is done.
         With `done`, all that were ever given."""
+
+    def commanded(self, holder: str) -> Collection[str]:
+        """Of the studies whose leases somebody holds, those for which commands may wait: at least all for which some
+        do. One question for all of them."""
 
     def delete_study(self, name: str) -> None:
         """Remove a study that is final, with all its rows, or raise StudyNotDeletableError."""

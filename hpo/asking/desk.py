@@ -177,9 +177,15 @@ class Desk:
 
     def tick(self) -> None:
         """What goes by itself, once for every study that is kept here."""
-        for keeper in list(self._keepers.values()):
+        keepers = list(self._keepers.values())
+        try:
+            commanded = self._store.commanded(self._holder) if keepers else ()
+        except HpoError as error:
+            log.warning("commands wait: %s", error)
+            commanded = ()
+        for keeper in keepers:
             try:
-                keeper.tick()
+                keeper.tick(commanded=keeper.study in commanded)
                 idle = self._clock() - keeper.asked_at > self._idle_seconds and not keeper.assignments.open
                 if keeper.is_over or idle:
                     self._drop(keeper)

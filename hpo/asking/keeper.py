@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from hpo import registry
 from hpo.asking.assignments import ASSIGNED, Assignment, Assignments
@@ -240,14 +241,14 @@ class Keeper:
         return self._turns.take(make)
 
     # -- what goes by itself ------------------------------------------------------------------------------
-    def tick(self) -> None:
-        """Renew the lease, carry out commands, take trials back from workers that are silent; to be called every now
-        and then, also while `open` is at work."""
+    def tick(self, *, commanded: bool = True) -> None:
+        """Renew the lease, carry out commands if there may be some, take trials back from workers that are silent; to
+        be called every now and then, also while `open` is at work."""
         try:
             if self._lease_age > self._lease_seconds / 3:
                 self._renew()
             if self._ledger is not None:
-                self._turns.take(self._look_around)
+                self._turns.take(partial(self._look_around, commanded))
         except LeaseLostError as error:
             self.is_over = True
             log.warning("study %s is kept by another process now: %s", self.study, error)
@@ -261,10 +262,11 @@ class Keeper:
         self._lease = self._store.renew(self._lease, lease_seconds=self._lease_seconds)
         self._renewed_at = asked_at
 
-    def _look_around(self) -> None:
+    def _look_around(self, commanded: bool) -> None:
         if self.is_over or self._ledger is None:
             return
-        self._obey(self._ledger)
+        if commanded:
+            self._obey(self._ledger)
         self._ledger.progress.check_clock(self._clock())
         self._take_back()
         self._forget()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, RowMapping, delete, select, update
+from sqlalchemy import Connection, RowMapping, ScalarSelect, delete, func, select, update
 
 from hpo.errors import RequestKeyError, VersionError
 from hpo.steering import DONE, ENQUEUED, REQUESTED, Command, RequestKey, Verb
@@ -12,7 +12,7 @@ from hpo.store import changes
 from hpo.store.database import Database
 from hpo.store.rows import clean, to_event, to_study
 from hpo.store.steered import CREATED, Standing, commands, left_behind, num_enqueued, steered
-from hpo.store.tables import events, leases, requests, roles, trials
+from hpo.store.tables import events, leases, requests, roles, studies, trials
 from hpo.trial import Event, Study, TrialState
 
 KEPT_SECONDS = 7 * 24 * 3600.0
@@ -58,6 +58,20 @@ class SqlSteering:
     def commands(self, name: str, *, done: bool = False) -> Sequence[Command]:
         with self._database.reading() as connection:
             return _commands(connection, changes.find(connection, name)["id"], name, done=done)
+
+    def commanded(self, holder: str) -> Collection[str]:
+        def lines(kind: str) -> ScalarSelect[int]:
+            of_kind = select(func.count()).where(events.c.study_id == studies.c.id, events.c.kind == kind)
+            return of_kind.correlate(studies).scalar_subquery()
+
+        # Those that were done as they were given have no line of their own for it: more are asked for, never too many.
+        query = (
+            select(studies.c.name)
+            .join(leases, leases.c.study_id == studies.c.id)
+            .where(leases.c.holder == clean(holder), lines(REQUESTED) > lines(DONE))
+        )
+        with self._database.reading() as connection:
+            return frozenset(connection.execute(query).scalars())
 
     def revoke(self, name: str, *, holder: str) -> bool:
         with self._database.writing() as connection:

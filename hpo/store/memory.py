@@ -6,7 +6,7 @@ It keeps the same columns as the SQL store, so that what it returns is a snapsho
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -157,6 +157,13 @@ class MemoryStore(MemoryTenants, MemoryReader):
     def commands(self, name: str, *, done: bool = False) -> Sequence[Command]:
         with self._lock:
             return self._commands(name, done=done)
+
+    def commanded(self, holder: str) -> Collection[str]:
+        with self._lock:
+            held = [
+                name for name, entry in self._entries.items() if entry.lease and entry.lease.holder == clean(holder)
+            ]
+            return frozenset(name for name in held if self._commands(name, done=False))
 
     def _commands(self, name: str, *, done: bool) -> list[Command]:
         return commands(self._lines(name), done=done)

@@ -207,6 +207,21 @@ class SteeringConformance:
         assert (state.kind, done.kind) == ("study.paused", "command.done")
         assert done.data == {"command": last.id, "verb": "pause", "who": "ann", "outcome": "done"}
 
+    def test_a_holder_is_told_for_which_of_its_studies_commands_wait(self, store: Store, peer: Store) -> None:
+        leases = {}
+        for name in ("a", "b", "c", "d"):
+            store.create_study(spec(name))
+            leases[name] = store.claim(name, holder="me" if name != "d" else "other", lease_seconds=60)
+            store.set_study_state(name, StudyState.RUNNING, lease=leases[name])
+        assert set(store.commanded("me")) == set()
+        for name in ("a", "b", "d"):
+            peer.steer(name, Verb.STOP, who="ann")
+        assert set(store.commanded("me")) == {"a", "b"}
+        [command] = store.commands("a")
+        store.write(leases["a"], [event("command.done", study="a", data={"command": command.id})])
+        assert set(peer.commanded("me")) == {"b"}
+        assert set(store.commanded("nobody")) == set()
+
     def test_a_driver_that_has_lost_its_lease_can_not_say_that_a_command_is_done(self, store: Store) -> None:
         lease = driven(store)
         assert lease is not None
