@@ -115,11 +115,15 @@ class Checkpoints:
         self._drop(checkpoint)
 
     def damaged(self, live: LiveTrial, checkpoint: Checkpoint) -> None:
-        """A checkpoint of a trial's can't be used: it has none in its place."""
+        """A checkpoint of a trial's can't be used. For the last one the best stands in, where it is of this generation:
+        no other is kept."""
+        was_last = live.last == checkpoint
         for name in ("best", "last", "origin"):
             if getattr(live, name) == checkpoint:
                 setattr(live, name, None)
                 self._release(checkpoint)
+        if was_last and live.best is not None and live.best.generation == live.trial.generation:
+            live.last = self._hold(live.best)
 
     def find(self, path: str) -> Checkpoint | None:
         """The checkpoint at `path`, if anyone needs it."""

@@ -39,7 +39,8 @@ def resume(ledger: Ledger, store: Store, storage: Address) -> None:
 
 
 def _forget_damaged(ledger: Ledger, storage: Address) -> list[Event]:
-    """Trials whose checkpoint is gone or cut short go on from their beginning; a line for each."""
+    """Trials whose last checkpoint is gone or cut short go on from their best one, or else from their beginning; a line
+    for each."""
     lines = []
     needed = {
         number: {each.path: each for each in (live.last, live.origin, live.best) if each}

@@ -86,7 +86,7 @@ def test_whole_checkpoints_are_gone_on_from(driver: Driver) -> None:
     (shutil.rmtree, "is gone"),
     (lambda folder: (folder / "model.pt").write_bytes(b"012"), "has 3 bytes"),
 ], ids=["gone", "cut short"])  # fmt: skip
-def test_a_trial_whose_last_checkpoint_is_damaged_begins_anew_and_no_step_counts_twice(
+def test_a_trial_whose_last_checkpoint_is_damaged_goes_on_from_its_best_and_no_step_counts_twice(
     driver: Driver, harm: Callable[[Path], Any], why: str
 ) -> None:
     driver.ledger.next()
@@ -98,15 +98,52 @@ def test_a_trial_whose_last_checkpoint_is_damaged_begins_anew_and_no_step_counts
     [line] = driver.events("checkpoint.damaged")
     assert (line.trial, line.data["step"]) == (0, 2)
     assert line.data["message"] == f"{last} {why}, but 10 were written; it is not used any more"
-    assert [(event.data["step"], event.data["from_step"]) for event in driver.events("trial.requeued")] == [(2, 0)]
+    assert [(event.data["step"], event.data["from_step"]) for event in driver.events("trial.requeued")] == [(2, 1)]
     assert driver.paths(0) == [best], "its row and what is left of it are gone; the best one stays"
     assert (last.exists(), best.exists()) == (False, True)
     leg = ledger.next()
     assert leg is not None
-    assert (leg.trial, leg.resume, leg.inherit) == (0, None, None)
-    assert driver.report(0, 1, 5.0) is Action.CONTINUE
+    assert (leg.trial, leg.resume, leg.inherit) == (0, str(best), None)
+    shutil.rmtree(last, ignore_errors=True)
+    assert driver.report(0, 2, 6.0) is Action.CONTINUE
     assert driver.store.counts("s").steps == 2
     assert driver.store.trial("s", 0).value == 5.0
+    driver.report(0, 3, 7.0)
+    leg = driver.begin().next()
+    assert leg is not None
+    assert leg.resume == str(driver.paths(0)[-1]) != str(best)
+    assert best.exists()
+
+
+def test_a_trial_without_a_whole_checkpoint_begins_anew(driver: Driver) -> None:
+    driver.ledger.next()
+    driver.report(0, 1, 5.0)
+    driver.report(0, 2, 6.0)
+    for path in driver.paths(0):
+        shutil.rmtree(path)
+    leg = driver.begin().next()
+    assert leg is not None
+    assert (leg.trial, leg.resume, leg.inherit) == (0, None, None)
+    assert [event.data["from_step"] for event in driver.events("trial.requeued")] == [0]
+    assert driver.paths(0) == []
+
+
+def test_a_trial_does_not_go_on_from_the_best_of_another_life(tmp_path: Path) -> None:
+    """Trial 0 has inherited: its best checkpoint has other weights than those that its life began with."""
+    script = (Start(), Start(), Resume(0, "worse", donor=1, params={"x": 0.9}))
+    driver = Driver(tmp_path, lambda: Scripted(*script))
+    driver.ledger.next()
+    driver.ledger.next()
+    driver.report(0, 1, 5.0)
+    driver.report(1, 1, 1.0)
+    driver.ledger.next()
+    driver.report(0, 2, 6.0, generation=1)
+    best, last = driver.paths(0)
+    assert "generation-1" in str(last)
+    shutil.rmtree(last)
+    ledger = driver.begin()
+    assert best.exists()
+    assert ledger.trials[0].last is None
 
 
 def test_a_damaged_best_checkpoint_is_told_and_the_trial_goes_on_from_its_last(driver: Driver) -> None:

@@ -297,19 +297,19 @@ def test_a_trial_goes_on_from_a_whole_checkpoint_and_what_no_row_names_is_swept(
     (lambda path: open_storage(path).remove(path), "is gone"),
     (cut_short, "has 3 bytes"),
 ], ids=["gone", "cut short"])  # fmt: skip
-def test_a_trial_whose_last_checkpoint_is_damaged_begins_anew(
+def test_a_trial_whose_last_checkpoint_is_damaged_goes_on_from_its_best(
     two_steps: S3Driver, harm: Callable[[str], None], why: str
 ) -> None:
     best, last = two_steps.names()
     harm(last)
     leg = two_steps.begin().next()
     assert leg is not None
-    assert (leg.trial, leg.resume, leg.inherit) == (0, None, None)
+    assert (leg.trial, leg.resume, leg.inherit) == (0, best, None)
     [line] = two_steps.events("checkpoint.damaged")
     assert line.data["message"] == f"{last} {why}, but 10 were written; it is not used any more"
     assert two_steps.names() == [best]
     assert sizes([best, last], two_steps.folder) == {best: 10, last: None}
-    two_steps.report(0, 1, 5.0)
+    two_steps.report(0, 2, 6.0)
     assert two_steps.store.counts("s").steps == 2
 
 
