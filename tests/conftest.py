@@ -1,7 +1,8 @@
-"""An S3 server for the tests that ask for one."""
+"""An S3 server, and a log of their own, for the tests that ask for them."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -30,3 +31,13 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
 def bucket(s3: Proxy) -> str:
     """The name of a new one."""
     return s3.server.create_bucket()
+
+
+@pytest.fixture
+def root_log_as_it_was() -> Iterator[None]:
+    """For tests that configure the log."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    root.handlers.clear()  # pytest's own are needed later, and to configure closes what it finds
+    yield
+    root.handlers[:], root.level = handlers, level

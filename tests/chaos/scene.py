@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import psutil
+from ports import free_port
 
 from api.client import Client
 from cluster import local
@@ -208,11 +209,3 @@ def _command(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -13,16 +13,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ports import free_port
 
 from cluster import local, processes
 from cluster.jobs import Jobs
 from hpo.errors import ClusterError
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -41,7 +36,7 @@ def _wait_for(jobs: Jobs, submission_id: str) -> str | None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_head_comes_up_confined_runs_jobs_and_leaves_nothing(home: Path, tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     head = local.up(home, dashboard_port=port, num_cpus=1, settings={"HPO_STORAGE": "/from/up"})
     assert not head.already_running
     assert local.up(home, dashboard_port=port).already_running
@@ -137,7 +132,7 @@ def test_a_head_that_does_not_start_is_told_with_the_end_of_its_log(
     broken.chmod(0o755)
     monkeypatch.setattr(local, "_ray_command", lambda: broken)
     with pytest.raises(ClusterError, match=r"with code 3(.|\n)*the reason"):
-        local.up(home, dashboard_port=_free_port())
+        local.up(home, dashboard_port=free_port())
     assert local.status(home) is None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from ports import free_port
 
 from cluster import local
 from hpo.replay import history
@@ -24,12 +24,6 @@ from hpo.trial import Checkpoint, Decision, Inheritance, Measurement, Row, Study
 ROOT = Path(__file__).resolve().parents[2]
 TRAINABLES = Path(__file__).parent / "trainables"
 BIN = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
