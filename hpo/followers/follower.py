@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from hpo.errors import HpoError
+from hpo.errors import HpoError, LeaseLostError
 from hpo.followers.sink import Run, Sink
 from hpo.protocols import Store
 from hpo.trial import Event, Inheritance, Lease, Measurement, Row, Study
@@ -45,6 +45,8 @@ class Follower:
         self._lease_seconds, self._close_seconds = lease_seconds, close_seconds
         self._generations: dict[int, int] = {}
         """Of the trials that have not ended, as far as they were told."""
+        self._held_at = time.monotonic()
+        """When the lease was known to be this driver's."""
         self._closing = threading.Event()
         self._is_failing = False
         self._thread = threading.Thread(target=self._run, name=f"hpo-{name}", daemon=True)
@@ -62,8 +64,12 @@ class Follower:
         give_up = time.monotonic() + self._close_seconds
         while self._thread.is_alive() and time.monotonic() < give_up:
             self._thread.join(min(self._close_seconds, self._lease_seconds / 3))
-            with contextlib.suppress(HpoError):
-                self._store.renew(self._lease, lease_seconds=self._lease_seconds)
+            try:
+                self._hold()
+            except LeaseLostError:
+                return
+            except HpoError as error:
+                log.warning("the lease of study %s can't be renewed: %s", self._study.name, error)
         if self._thread.is_alive():
             self._say("study.logging_failed", f"not all was logged within {self._close_seconds:g} s of the end")
 
@@ -75,6 +81,8 @@ class Follower:
             try:
                 sink = self._make()
                 self._follow(sink)
+                return
+            except LeaseLostError:  # the study is another driver's, and so is its log
                 return
             except Exception as error:  # whatever it is, it is the sink's, and the study's matter is the study
                 log.warning("study %s is not logged to %s: %s", self._study.name, self._name, error)
@@ -100,6 +108,7 @@ class Follower:
         while True:
             is_last = self._closing.is_set()  # before the read: what was recorded until then is in it
             while rows := self._store.history(self._study.name, after=after, limit=PAGE):
+                self._hold()
                 for number, row in rows:
                     self._tell(sink, row)
                     after = number
@@ -110,6 +119,12 @@ class Follower:
             if is_last:
                 return
             self._closing.wait(POLL_SECONDS)
+
+    def _hold(self) -> None:
+        """Keep the lease. Raises LeaseLostError where another driver has it: two that log would log all twice."""
+        if time.monotonic() - self._held_at > self._lease_seconds / 3:
+            self._store.renew(self._lease, lease_seconds=self._lease_seconds)
+            self._held_at = time.monotonic()
 
     def _tell(self, sink: Sink, row: Row) -> None:
         match row:

@@ -81,26 +81,33 @@ def to_optuna(
 
 @contextmanager
 def opened(url: str) -> Iterator[RDBStorage]:
-    """An Optuna storage. Raises ExchangeError with the reason for whatever goes wrong within."""
+    """An Optuna storage. Raises ExchangeError where it can't be opened, or fails meanwhile."""
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs every study that it creates
     try:
         storage = optuna.storages.RDBStorage(url)
-        try:
-            with warnings.catch_warnings():
-                # To name the metrics is called experimental, since 2023.
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                yield storage
-        finally:
-            storage.remove_session()
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ExchangeError(
-            f"{_without_password(url)} can't be used as an Optuna storage ({reason}); it is a database's address, "
-            "such as sqlite:///out.db or postgresql+psycopg://user@host/database"
+            f"{_without_password(url)} can't be used as an Optuna storage ({_reason(error)}); it is a database's "
+            "address, such as sqlite:///out.db or postgresql+psycopg://user@host/database"
         ) from None
+    try:
+        with warnings.catch_warnings():
+            # To name the metrics is called experimental, since 2023.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield storage
+    except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
+        raise ExchangeError(
+            f"the Optuna storage {_without_password(url)} has failed ({_reason(error)}); mend that, and try it again"
+        ) from None
+    finally:
+        storage.remove_session()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _without_password(url: str) -> str:

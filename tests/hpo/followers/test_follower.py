@@ -132,6 +132,19 @@ def test_a_sink_that_never_answers_ends_with_the_study_and_its_line(study: tuple
     gone.set()
 
 
+def test_a_driver_that_has_lost_its_study_logs_nothing_more(study: tuple[MemoryStore, Study, Lease]) -> None:
+    store, _, lease = study
+    kept: list[str] = []
+    follower = Follower(*study, "list", lambda: Listed(kept), lease_seconds=0.0)  # so that it looks each time
+    store.write(lease, HISTORY)
+    store.revoke("mine", holder="test")
+    store.claim("mine", holder="another", lease_seconds=60)
+    with follower:
+        pass
+    assert kept == []
+    assert lines(store) == []
+
+
 def test_a_sink_that_can_not_be_made_leaves_the_study_alone(study: tuple[MemoryStore, Study, Lease]) -> None:
     def make() -> Listed:
         raise ImportError("no such package")
