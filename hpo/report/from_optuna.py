@@ -63,13 +63,12 @@ class Choice:
 def from_optuna(url: str, choice: Choice) -> Found:
     """Read a study. Raises ExchangeError where the storage can't be read, or what it holds can't be said here."""
     with opened(url) as storage:
-        study = _chosen(storage, url, choice.study)
+        study = _chosen(storage, choice.study)
         directions = [each.name.lower() for each in study.directions]
-        given = study.metric_names
+        named = choice.metrics or study.metric_names
         trials = study.get_trials(deepcopy=False)
-    metrics = list(choice.metrics or given or ([f"value_{k}" for k in range(len(directions))]))
-    if len(directions) == 1 and not (choice.metrics or given):
-        metrics = ["value"]
+    unnamed = ["value"] if len(directions) == 1 else [f"value_{k}" for k in range(len(directions))]
+    metrics = named or unnamed
     if len(metrics) != len(directions):
         raise ExchangeError(
             f"{study.study_name!r} has {len(directions)} objectives, but {len(metrics)} metrics are named; "
@@ -79,7 +78,7 @@ def from_optuna(url: str, choice: Choice) -> Found:
     return _found(study.study_name, trials, objectives, choice)
 
 
-def _chosen(storage: RDBStorage, url: str, name: str | None) -> optuna.Study:
+def _chosen(storage: RDBStorage, name: str | None) -> optuna.Study:
     import optuna
 
     names = sorted(each.study_name for each in storage.get_all_studies())
@@ -93,7 +92,9 @@ def _chosen(storage: RDBStorage, url: str, name: str | None) -> optuna.Study:
 
 def _found(theirs: str, trials: Sequence[FrozenTrial], objectives: Sequence[Objective], choice: Choice) -> Found:
     ended = [each for each in trials if each.state.is_finished()]
-    notes = [f"{len(trials) - len(ended)} trials wait or run, and were left out"] if len(ended) < len(trials) else []
+    notes = []
+    if len(ended) < len(trials):
+        notes.append(f"left out, since they wait or run: {len(trials) - len(ended)} of {len(trials)} trials")
     ended = ended[: choice.max_trials]
     if len(ended) > MAX_TRIALS:
         raise ExchangeError(
@@ -114,7 +115,9 @@ def _found(theirs: str, trials: Sequence[FrozenTrial], objectives: Sequence[Obje
         if each.state.name in taken or (each.state.name == "FAIL" and known.contains(params)):
             made.append(_trial(each, params, objectives, max(0, shift), steps=choice.steps))
     if len(made) < len(ended):
-        notes.append(f"{len(ended) - len(made)} trials that were pruned or have failed were left out")
+        notes.append(
+            f"left out, since they were pruned or have failed: {len(ended) - len(made)} of {len(ended)} trials"
+        )
     if any(value is None for each in answered for value in each.params.values()):
         notes.append(f"the choice None is the text {NONE!r} here")
     if shift > 0:

@@ -96,7 +96,7 @@ def test_a_conditional_study_becomes_a_space_with_conditions(url: str, optimized
         elif last is not None:
             assert (ours["value"], ours["value_step"]) == (theirs.intermediate_values[1], 2)
     assert found.notes == [
-        "1 trials that were pruned or have failed were left out",
+        "left out, since they were pruned or have failed: 1 of 40 trials",
         "the choice None is the text 'None' here",
         "steps count from 1 here: each is 1 higher",
     ]
@@ -200,7 +200,7 @@ def test_pruned_trials_that_lack_parameters_can_be_left_out(url: str, optimized:
         from_optuna(url, Choice())
     found = checked(from_optuna(url, Choice(complete_only=True)))
     assert len(found.trials) == 26
-    assert found.notes == ["14 trials that were pruned or have failed were left out"]
+    assert found.notes == ["left out, since they were pruned or have failed: 14 of 40 trials"]
 
 
 def test_values_that_are_not_finite_and_trials_that_run_are_no_answers(
@@ -215,7 +215,7 @@ def test_values_that_are_not_finite_and_trials_that_run_are_no_answers(
     found = checked(from_optuna(url, Choice()))
     assert [each["state"] for each in found.trials] == ["completed", "completed", "failed", "completed"]
     assert found.trials[2]["message"] == "its values are [inf], but an objective must be finite"
-    assert "1 trials wait or run, and were left out" in found.notes
+    assert "left out, since they wait or run: 1 of 5 trials" in found.notes
 
 
 @pytest.mark.parametrize(
