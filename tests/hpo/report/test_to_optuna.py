@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 import optuna
 import pytest
+from ports import free_port
 
 from hpo import specfile
 from hpo.errors import ExchangeError
@@ -38,9 +38,7 @@ def url(tmp_path: Path) -> str:
 @contextmanager
 def dashboard(url: str) -> Iterator[httpx.Client]:
     """The real optuna-dashboard over the storage."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     command = [str(Path(sys.executable).with_name("optuna-dashboard")), url, "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=120) as client:
