@@ -225,3 +225,16 @@ def test_the_command_imports_an_optuna_study(run: Run, client: Client, tmp_path:
     refused = run("import", url, "--study", "New")
     assert refused.exit_code == 2
     assert "no study 'New'; name one of Old" in refused.output
+
+
+def test_a_study_is_refused_where_what_it_is_to_be_logged_with_is_missing(
+    http: httpx.Client, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"spec": {**spec, "logging": {"mlflow": "http://127.0.0.1:5000"}}}
+    assert http.post("/v1/studies:validate", json=body).json()["spec"]["logging"]["mlflow"] == "http://127.0.0.1:5000"
+    monkeypatch.setattr("hpo.followers.find_spec", lambda name: None)
+    answer = http.post("/v1/studies", json=body)
+    assert answer.status_code == 422
+    [fault] = answer.json()["errors"]
+    assert fault["pointer"] == "/spec/logging/mlflow"
+    assert "pip install 'hpo[mlflow]'" in fault["hint"]
