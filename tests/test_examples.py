@@ -18,7 +18,9 @@ SPECS = sorted(path for path in (ROOT / "examples").rglob("*.toml"))
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_an_example_is_accepted(path: Path):
-    assert accept(specfile.read_file(path), MemoryStore(), working_dir=path.parent).spec.budget.trials >= 1
+    data = specfile.read_file(path)
+    folder = None if data.get("engine") == "ask" else path.parent  # whose workers bring their own code
+    assert accept(data, MemoryStore(), working_dir=folder).spec.budget.trials >= 1
 
 
 def test_there_are_examples():

@@ -47,6 +47,7 @@ def run(
     from api.submission import accept
     from cluster.session import connected
     from hpo.driver import drive_when_free
+    from hpo.errors import StudyStateError
     from hpo.store import open_store
     from hpo.trial import StudyState
 
@@ -56,6 +57,11 @@ def run(
         data = read(spec, assignments, name)
         store = stack.enter_context(contextlib.closing(open_store(settings.database_url)))
         checked, note = accept(data, store, working_dir=working_dir)
+        if checked.engine == "ask":
+            raise StudyStateError(
+                f"study {checked.name!r} is trained by workers of your own (engine = 'ask'), who ask a service: "
+                "`hpo submit` it, then `hpo work` trains it"
+            )
         if note and not as_json:
             typer.echo(note)
         environment = stack.enter_context(_cluster(settings))

@@ -16,7 +16,9 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from hpo.engine.conductor import Report
 from hpo.ledger import Ledger
+from hpo.orders import Ending
 from hpo.spec import ParamValue
+from hpo.steering import Verb
 from hpo.trial import Action, FailureCause
 
 _live: dict[int, Any] = {}
@@ -195,7 +197,9 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
             return  # a leg that was ended by our own answer
         cause = result.get("cause")
         if cause == FailureCause.STORAGE:
-            self._ledger.orders.await_storage(number, str(result.get("message")))
+            # Other trials would fail the same way: all of them wait until there is room.
+            self._ledger.preempt(number)
+            self._ledger.orders.end(Ending(Verb.PAUSE, f"trial {number}: {result.get('message')}"))
         elif cause is not None:
             self._ledger.failed(number, FailureCause(cause), result.get("message") or "")
         else:

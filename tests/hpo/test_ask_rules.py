@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from api.cli import app
 from api.submission import accept
 from hpo import compatibility
 from hpo.driver import drive
@@ -64,3 +67,11 @@ def test_no_driver_takes_such_a_study(tmp_path: Path) -> None:
     with pytest.raises(StudyStateError, match="needs no driver"):
         drive(store, "s", tmp_path)
     store.claim("s", holder="another", lease_seconds=60)  # it has let go of it
+
+
+def test_hpo_run_says_that_such_a_study_needs_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPO_HOME", str(tmp_path))
+    spec = tmp_path / "s.json"
+    spec.write_text(json.dumps(ask_spec()))
+    done = CliRunner().invoke(app, ["run", str(spec)])
+    assert (done.exit_code, "`hpo work` trains it" in done.output) == (1, True), done.output
