@@ -8,15 +8,15 @@ from importlib import metadata
 
 from fastapi import Depends, FastAPI
 
-from api import errors
-from api.auth import require_token
+from api import access, errors
+from api.auth import Gate, admit
 from api.controller import Controller, JobsApi
 from api.feed import Feeds
 from api.limits import BodyLimit
 from api.metrics import Metrics, RequestTimes
 from api.openapi import describe
 from api.request_logs import RequestLogs
-from api.routes import asking, events, exports, health, packages, series, steering, studies, trials
+from api.routes import asking, events, exports, health, packages, projects, series, steering, studies, trials
 from api.routes import metrics as metrics_route
 from api.settings import Settings
 from cluster import local
@@ -33,8 +33,12 @@ TAGS = [
     {"name": "events", "description": "A study's history, live."},
     {"name": "exports", "description": "A study as a table, and studies from elsewhere."},
     {"name": "packages", "description": "Working folders with your own trainables."},
+    {"name": "projects", "description": "Who shares the service: projects, their quotas and their tokens."},
     {"name": "health", "description": "For load balancers and Prometheus; no token needed."},
 ]
+
+GUARDED = (studies, steering, trials, series, asking, events, exports, packages, projects)
+"""The rooms whose every route passes `api.auth.admit`."""
 
 
 def create_app(settings: Settings, store: Store, *, controller: Controller | None = None) -> FastAPI:
@@ -62,6 +66,7 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
     app.state.settings, app.state.store, app.state.controller = settings, store, controller
     app.state.desk, app.state.feeds = desk, Feeds(store)
     app.state.token = settings.ensure_token()
+    app.state.gate = Gate(store, app.state.token, rate=settings.rate_limit)
     metrics = app.state.metrics = Metrics(store, controller)
     errors.install(app)
     app.add_middleware(BodyLimit)
@@ -69,8 +74,9 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
     app.add_middleware(RequestLogs)
     for module in (health, metrics_route):
         app.include_router(module.router)
-    for module in (studies, steering, trials, series, asking, events, exports, packages):
-        app.include_router(module.router, dependencies=[Depends(require_token)])
+    for module in GUARDED:
+        access.check(module.router.routes)
+        app.include_router(module.router, dependencies=[Depends(admit)])
     describe(app)
     return app
 

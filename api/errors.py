@@ -43,6 +43,12 @@ ERRORS: tuple[tuple[type[HpoError], int, str], ...] = (
     (hpo.RequestKeyError, 422, "key-reused"),
     (hpo.StudyNotFoundError, 404, "study-not-found"),
     (hpo.TrialNotFoundError, 404, "trial-not-found"),
+    (hpo.ProjectNotFoundError, 404, "project-not-found"),
+    (hpo.ProjectExistsError, 409, "project-exists"),
+    (hpo.ProjectNotEmptyError, 409, "project-not-empty"),
+    (hpo.TokenNotFoundError, 404, "token-not-found"),
+    (hpo.TokenExistsError, 409, "token-exists"),
+    (hpo.InvalidTenantError, 422, "invalid-request"),
     (hpo.InvalidPageError, 400, "invalid-page"),
     (hpo.InvalidQueryError, 422, "invalid-request"),
     (hpo.TrainableNotFoundError, 422, "trainable-not-found"),
@@ -67,6 +73,11 @@ TITLES: dict[str, str] = {
     "key-reused": "The Idempotency-Key was used for another request",
     "study-not-found": "No such study",
     "trial-not-found": "No such trial",
+    "project-not-found": "No such project",
+    "project-exists": "A project of that name exists already",
+    "project-not-empty": "The project can't be deleted; nothing was changed",
+    "token-not-found": "No such token",
+    "token-exists": "A live token of that name exists already",
     "invalid-page": "The page can't be given",
     "trainable-not-found": "No such trainable",
     "placement-impossible": "The cluster can never hold the study",
@@ -79,6 +90,8 @@ TITLES: dict[str, str] = {
     "store-unavailable": "The database can't be reached",
     "cluster-unavailable": "The Ray cluster can't be reached",
     "unauthorized": "A valid token is needed",
+    "forbidden": "The token may not do this; nothing was changed",
+    "too-many-requests": "Too many requests; nothing was changed",
     "malformed-json": "The body is no JSON",
     "invalid-request": "The request breaks a rule; nothing was changed",
     "unsupported-media-type": "The body's type is not supported",
@@ -94,12 +107,14 @@ TITLES: dict[str, str] = {
 HTTP_PROBLEMS: dict[int, tuple[str, ...]] = {
     400: ("malformed-json",),
     401: ("unauthorized",),
+    403: ("forbidden",),
     404: ("no-such-route",),
     405: ("method-not-allowed",),
     413: ("body-too-large",),
     415: ("unsupported-media-type",),
     422: ("invalid-request", "invalid-package", "package-not-found"),
     428: ("version-required",),
+    429: ("too-many-requests",),
     500: ("internal-error",),
 }
 
@@ -148,7 +163,7 @@ def answer_to(error: HpoError) -> JSONResponse | None:
             if isinstance(error, hpo.InvalidSpecError):
                 # The specification stands under /spec in the body of every request that has one.
                 problems = tuple(Problem(f"/spec{p.pointer}", p.detail, p.hint) for p in error.problems)
-            if isinstance(error, hpo.InvalidQueryError):
+            if isinstance(error, hpo.InvalidQueryError | hpo.InvalidTenantError):
                 problems = (error.problem,)
             headers = {"Retry-After": "2"} if status == 503 else None
             return problem_json(status, slug, str(error), problems=problems, headers=headers)

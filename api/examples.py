@@ -24,8 +24,9 @@ TRIAL: dict[str, Any] = {
     "created_at": 1770000000.0, "started_at": 1770000001.0, "ended_at": 1770000009.0,
 }  # fmt: skip
 STUDY: dict[str, Any] = {
-    "name": "headlines", "spec": SPEC, "state": "running", "message": None, "package": None, "attempt": 1,
-    "job": "hpo-headlines-1", "version": 3, "created_at": 1770000000.0, "started_at": 1770000004.0, "ended_at": None,
+    "name": "headlines", "project": "vision", "spec": SPEC, "state": "running", "message": None, "package": None,
+    "attempt": 1, "job": "hpo-headlines-1", "version": 3, "created_at": 1770000000.0, "started_at": 1770000004.0,
+    "ended_at": None,
 }  # fmt: skip
 INHERITANCE: dict[str, Any] = {
     "trial": 3, "generation": 1, "donor": 5, "donor_generation": 0, "step": 4,
@@ -110,3 +111,13 @@ EXPORTED: dict[str, Any] = {
     "number": 3, "state": "stopped", "value": 61.2, "value_step": 3, "step": 3, "generation": 0,
     "created_at": 1770000000.0, "params.lr": 0.003, "params.hidden": 64, "metrics.perplexity": 61.2,
 }  # fmt: skip
+PROJECT: dict[str, Any] = {
+    "name": "vision",
+    "quotas": {"max_trials": 8, "max_gpus": 4.0, "max_studies": None},
+    "created_at": 1770000000.0,
+}
+TOKEN: dict[str, Any] = {
+    "id": "k3v9q0d2m7xa", "project": "vision", "role": "submitter", "name": "anna", "created_at": 1770000000.0,
+    "expires_at": None, "last_used_at": 1770000060.0, "revoked_at": None,
+}  # fmt: skip
+NEW_TOKEN: dict[str, Any] = {**TOKEN, "last_used_at": None, "token": f"hpo_{TOKEN['id']}_{'…' * 43}"}

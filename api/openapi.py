@@ -19,8 +19,12 @@ from api.asking import BODIES
 from api.bodies import ForkRequest, RetryRequest, StudyChange, StudyImport, TrialsEnqueue
 from api.errors import MEDIA_TYPE, TITLES, URN, slugs
 from api.schemas import ProblemAnswer, StudyCreate
+from api.tenants import ProjectChange, ProjectCreate, TokenCreate
 
-REQUESTS = (StudyCreate, StudyChange, ForkRequest, TrialsEnqueue, RetryRequest, StudyImport, *BODIES)
+REQUESTS = (
+    StudyCreate, StudyChange, ForkRequest, TrialsEnqueue, RetryRequest, StudyImport, *BODIES, ProjectCreate,
+    ProjectChange, TokenCreate,
+)  # fmt: skip
 """The bodies that routes read by themselves."""
 PROBLEMS = "#/components/responses/"
 
@@ -45,7 +49,7 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "What the address takes.", "schema": {"type": "string"}, "example": "application/json",
     },
 }  # fmt: skip
-_SENT = {401: ("WWW-Authenticate",), 415: ("Accept",), 503: ("Retry-After",)}
+_SENT = {401: ("WWW-Authenticate",), 415: ("Accept",), 429: ("Retry-After",), 503: ("Retry-After",)}
 """The headers of problems."""
 
 
@@ -105,7 +109,7 @@ def _failures(path: str, operation: dict[str, Any]) -> set[int]:
     parameters = operation.get("parameters", ())
     found: set[int] = set()
     if operation.get("security"):
-        found |= {401, 503}
+        found |= {401, 403, 404, 429, 503}  # 404: the project in X-Hpo-Project
     if parameters:
         found.add(422)
     if any(each["in"] == "path" for each in parameters):

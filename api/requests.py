@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from api.auth import TOKEN, AccessParam
 from api.errors import ApiError
 from hpo.errors import Problem
 from hpo.steering import RequestKey
@@ -40,13 +41,20 @@ async def request_key(
 
 # Async, as all that takes no time: so that no thread is needed for it.
 async def requester(
+    access: AccessParam,
     x_hpo_user: Annotated[
-        str | None, Header(description="Who asks, for the study's history.", max_length=100, examples=["anna"])
+        str | None,
+        Header(
+            description="Who asks with the service's own token, for the study's history; another token says it itself.",
+            max_length=100, examples=["anna"],
+        ),
     ] = None,
-) -> str:
-    """For people: the token says who may, this says who did."""
+) -> str:  # fmt: skip
+    """Who asks, for people: `token:NAME`, which nobody else can claim to be; or what a root says of itself."""
+    if access.who is not None:
+        return access.who
     name = (x_hpo_user or "").strip()
-    return name if name.isprintable() and name else "api"
+    return name if name and name.isprintable() and not name.startswith(TOKEN) else "api"
 
 
 async def wanted_version(

@@ -105,6 +105,8 @@ class StudyAnswer(Answer):
 
     name: str
     """Unique in the service."""
+    project: str
+    """The one that it belongs to."""
     spec: StudySpec
     """The specification, with every default filled in."""
     state: StudyState

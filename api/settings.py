@@ -55,10 +55,15 @@ class Settings(BaseSettings):
     """Of the dashboard of the head that `hpo up` starts."""
     token: SecretStr | None = None
     """Who has it may do all; else `$HPO_HOME/token`, written at the first start."""
+    rate_limit: Annotated[int, Field(ge=0)] = 30_000
+    """Requests a minute and token, of which ten seconds' worth may come at once; 0 for any number."""
     preview_seconds: Annotated[float, Field(gt=0)] = 20.0
     """How long the service simulates a study at most, to answer `:preview`."""
     log_format: Literal["text", "json"] = "text"
     """How the service and its drivers log (`hpo.logs`)."""
+    project: str = ""
+    """What the client's requests with the service's own token are about: all projects unless given, and `default` for a
+    new study. Any other token has a project of its own."""
     url: str = ""
     """Where clients find the service; `http://$HPO_HOST:$HPO_PORT` unless given."""
 

@@ -9,6 +9,7 @@ from hpo import compatibility, followers, specfile, trainables, warm_start
 from hpo.errors import InvalidSpecError, Problem
 from hpo.protocols import Store
 from hpo.spec import StudySpec, extremes
+from hpo.tenancy import DEFAULT_PROJECT
 
 
 class Accepted(NamedTuple):
@@ -18,17 +19,17 @@ class Accepted(NamedTuple):
     note: str | None
 
 
-def accept(data: Any, store: Store, *, working_dir: Path | None = None) -> Accepted:
+def accept(data: Any, store: Store, *, project: str = DEFAULT_PROJECT, working_dir: Path | None = None) -> Accepted:
     """Check what was sent, or raise InvalidSpecError with every problem found. Changes nothing.
 
-    `store` holds the past studies that the specification may name; `working_dir` is the folder that holds the user's
-    own trainable, if any. Whether the cluster can hold the study is
-    found when it is placed, not here.
+    `store` holds the past studies that the specification may name, if they are of the same `project`; `working_dir` is
+    the folder that holds the user's own trainable, if any. Whether the cluster can hold the study is found when it is
+    placed, not here.
     """
     spec = specfile.parse(data)
     compatibility.check(spec)
     followers.check(spec)
-    warm_start.check(store, spec)
+    warm_start.check(store, spec, project)
     if spec.trainable is None:
         if working_dir is not None:
             raise InvalidSpecError(

@@ -126,6 +126,9 @@ class Tenants(Protocol):
         """Remove a project with its tokens. Raises ProjectNotFoundError, and ProjectNotEmptyError where it has studies
         or is the default one; then nothing changes."""
 
+    def project_of(self, study: str) -> str:
+        """The project that a study belongs to. Raises StudyNotFoundError."""
+
     # -- tokens -------------------------------------------------------------------------------------------
     def create_token(
         self, id: str, digest: str, *, project: str, name: str, role: Role, expires_at: float | None = None

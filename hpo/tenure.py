@@ -27,7 +27,7 @@ def replayed(ledger: Ledger, store: Store, rows: Iterable[Row]) -> Replay:
     replay = Replay(ledger)
     replay.run(rows)
     if ledger.spec.warm_start and not replay.is_warm:
-        trials = past_trials(store, ledger.spec)
+        trials = past_trials(store, ledger.spec, store.project_of(ledger.spec.name))
         taken = teach(ledger.searcher, Space.of(ledger.spec), trials, num_objectives=len(ledger.spec.objectives))
         past = [to_data(trial) for trial in trials]
         ledger.write([ledger.event("study.warm_started", None, taken=taken, trials=past)])  # for the next replay

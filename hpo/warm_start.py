@@ -9,24 +9,28 @@ from hpo.errors import InvalidSpecError, Problem, StudyNotFoundError
 from hpo.protocols import Store
 from hpo.space import Space
 from hpo.spec import StudySpec
+from hpo.tenancy import DEFAULT_PROJECT
 from hpo.trial import Trial, TrialState
 
 MAX_PAST_TRIALS = 1000
 """Of each past study, its first ones: a model-based searcher's cost grows with what it knows."""
 
 
-def check(store: Store, spec: StudySpec) -> None:
-    """Raise InvalidSpecError where a past study can't be learned from."""
+def check(store: Store, spec: StudySpec, project: str = DEFAULT_PROJECT) -> None:
+    """Raise InvalidSpecError where a past study can't be learned from. One of another project than `project` is as if
+    it weren't there."""
     problems = []
     for place, name in enumerate(spec.warm_start):
         try:
-            past = store.study(name).spec.objective
+            study = store.study(name)
+            if study.project != project:
+                raise StudyNotFoundError(name)
         except StudyNotFoundError:
             problems.append(
                 Problem(f"/warm_start/{place}", f"no study is named {name!r}", "`hpo ls` lists the studies; drop it")
             )
             continue
-        ours = spec.objective
+        past, ours = study.spec.objective, spec.objective
         if (past.metric, past.direction) != (ours.metric, ours.direction):
             problems.append(
                 Problem(
@@ -40,9 +44,12 @@ def check(store: Store, spec: StudySpec) -> None:
         raise InvalidSpecError(problems)
 
 
-def past_trials(store: Store, spec: StudySpec) -> list[Trial]:
-    """The ended trials of the past studies that lie in this study's space and have a value, by study and number."""
-    check(store, spec)
+def past_trials(store: Store, spec: StudySpec, project: str = DEFAULT_PROJECT) -> list[Trial]:
+    """The ended trials of the past studies that lie in this study's space and have a value, by study and number.
+
+    Raises InvalidSpecError, as `check`: a past study may have gone since the study was submitted.
+    """
+    check(store, spec, project)
     space = Space.of(spec)
     found = []
     for name in spec.warm_start:

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from api.cli import database, demo, env, exports, headline, run, series, service, simulate, steering, studies, work
+from api.cli import (
+    database,
+    demo,
+    env,
+    exports,
+    headline,
+    projects,
+    run,
+    series,
+    service,
+    simulate,
+    steering,
+    studies,
+    work,
+)
 from api.cli.failures import Commands
 
 app = typer.Typer(
@@ -48,6 +62,8 @@ for _command in _COMMANDS:
     app.command()(_command)
 app.command("import")(exports.import_)
 app.add_typer(steering.trial_app, name="trial")
+app.add_typer(projects.project_app, name="project")
+app.add_typer(projects.token_app, name="token")
 app.add_typer(database.app, name="db")
 
 

@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 StudyArg = Annotated[str, typer.Argument(metavar="STUDY", help="The study's name.")]
+ProjectOption = Annotated[
+    str | None,
+    typer.Option("--project", help="The project, with the service's own token; HPO_PROJECT unless given."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def connect() -> Client:
+def connect(project: str | None = None) -> Client:
     from api.client import Client
     from api.settings import Settings
 
     settings = Settings()
-    return Client(settings.url, settings.known_token())
+    return Client(settings.url, settings.known_token(), project=project or settings.project)
 
 
 def print_json(data: Any) -> None:
@@ -41,7 +45,7 @@ def display(renderable: object) -> None:
     show(renderable)
 
 
-def _collect(fetch: Callable[[int, str | None], ListAnswer[T]], limit: int) -> list[T]:
+def collect(fetch: Callable[[int, str | None], ListAnswer[T]], limit: int) -> list[T]:
     """At most `limit` items of a list that comes in pages; all of them for 0."""
     items: list[T] = []
     token: str | None = None
@@ -60,6 +64,7 @@ def submit(
     working_dir: Annotated[
         Path | None, typer.Option("--working-dir", help="The folder with your own trainable; it is uploaded.")
     ] = None,
+    project: ProjectOption = None,
     watch_it: Annotated[bool, typer.Option("--watch", help="Follow the study after it was submitted.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -68,7 +73,7 @@ def submit(
 
     data = read(spec, assignments, name)
     specfile.parse(data)  # before anything is uploaded
-    with connect() as client:
+    with connect(project) as client:
         package = client.upload_package(working_dir) if working_dir is not None else None
         study = client.create_study(data, package=package)
         if as_json:
@@ -89,11 +94,12 @@ def ls(
         typer.Option("--filter", help="Only studies for which it holds: 'state = running AND labels.team = nlp'."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many at most; 0 for all.")] = 50,
+    project: ProjectOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """List studies, the newest first unless another order is asked for."""
-    with connect() as client:
-        found = _collect(
+    with connect(project) as client:
+        found = collect(
             lambda size, token: client.studies(
                 state=state, filter=filter, order_by=order, page_size=size, page_token=token
             ),
@@ -169,7 +175,7 @@ def trials(
     """List a study's trials."""
     with connect() as client:
         metric = client.study(study).spec.objective.metric
-        found = _collect(
+        found = collect(
             lambda size, token: client.trials(
                 study, state=state, filter=filter, order_by=order, page_size=size, page_token=token
             ),

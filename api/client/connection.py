@@ -29,11 +29,14 @@ class Connection:
         url: str,
         token: str | None,
         *,
+        project: str | None = None,
         timeout_seconds: float = 30.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        """`project` is what requests with the service's own token are about; any other token has its own."""
         self.url = url.rstrip("/")
         headers = {"X-Hpo-User": _user()} | ({"Authorization": f"Bearer {token}"} if token else {})
+        headers |= {"X-Hpo-Project": project} if project else {}
         try:
             self._http = httpx.Client(
                 base_url=self.url, headers=headers, timeout=timeout_seconds, transport=transport, trust_env=False

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Query, Response, status
 from fastapi.responses import StreamingResponse
 
 from api import examples
+from api.auth import AccessParam
 from api.bodies import StudyImport
 from api.body import Body, checked, described
 from api.errors import ApiError
-from api.requests import KeyParam
+from api.requests import KeyParam, WhoParam
 from api.routes.common import StoreParam, StudyName, carries, problems, study_answer
 from api.schemas import StudyAnswer
 from hpo import compatibility, specfile
@@ -68,7 +69,9 @@ def export_study(
     "/studies:import", status_code=status.HTTP_201_CREATED, responses=problems(409) | carries(201, "ETag", "Location"),
     openapi_extra=described(StudyImport), summary="Import a finished study",
 )  # fmt: skip
-def import_study(body: Body, response: Response, store: StoreParam, key: KeyParam) -> StudyAnswer:
+def import_study(
+    body: Body, response: Response, store: StoreParam, access: AccessParam, who: WhoParam, key: KeyParam
+) -> StudyAnswer:
     """Make a study that has succeeded out of trials that were run elsewhere, so that `warm_start` can learn from it.
     All or nothing; at most 10,000 trials and 20 MB."""
     given = checked(StudyImport, body)
@@ -78,7 +81,7 @@ def import_study(body: Body, response: Response, store: StoreParam, key: KeyPara
     faults = [Problem(f"/trials{each.pointer}", each.detail, each.hint) for each in imports.check(spec, trials)][:100]
     if faults:
         raise ApiError(422, "invalid-request", "\n".join(map(str, faults)), problems=faults)
-    study = imports.import_study(store, spec, trials, source=given.source, request=key)
+    study = imports.import_study(store, spec, trials, source=given.source, project=access.home, who=who, request=key)
     response.headers["Location"] = f"/v1/studies/{study.name}"
     response.headers["ETag"] = f'"{study.version}"'
     return study_answer(study)

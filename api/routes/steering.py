@@ -69,10 +69,11 @@ def change_study(
 @router.post(":fork", status_code=status.HTTP_201_CREATED, responses=problems(409) | carries(201, "ETag", "Location"),
              summary="Start another study from this one", openapi_extra=described(ForkRequest))  # fmt: skip
 def fork_study(
-    study: StudyName, body: Body, response: Response, store: StoreParam, settings: SettingsParam, key: KeyParam
-) -> StudyAnswer:
-    """A new study with this one's specification, changed by a JSON merge patch (RFC 7396), and its trials to learn
-    from. The old one stays as it is."""
+    study: StudyName, body: Body, response: Response, store: StoreParam, settings: SettingsParam, who: WhoParam,
+    key: KeyParam,
+) -> StudyAnswer:  # fmt: skip
+    """A new study in the same project with this one's specification, changed by a JSON merge patch (RFC 7396), and its
+    trials to learn from. The old one stays as it is."""
     asked = checked(ForkRequest, body).model_dump(exclude_unset=True)
     parent = store.study(study)
     if asked["name"] == study:  # it would be said to learn from itself
@@ -81,8 +82,8 @@ def fork_study(
     if asked.get("warm_start", True):
         patch.setdefault("warm_start", [*parent.spec.warm_start, study])
     folder = None if parent.package is None else packages.checked_folder(settings.packages, parent.package)
-    spec = accept(_merged(to_data(parent.spec), patch), store, working_dir=folder).spec
-    forked = store.create_study(spec, package=parent.package, request=key)
+    spec = accept(_merged(to_data(parent.spec), patch), store, project=parent.project, working_dir=folder).spec
+    forked = store.create_study(spec, project=parent.project, who=who, package=parent.package, request=key)
     response.headers["Location"] = f"/v1/studies/{forked.name}"
     return _tagged(forked, response)
 

@@ -7,14 +7,15 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response, status
+from fastapi import APIRouter, Query, Response, status
 from pydantic import Field
 
 from api import packages
 from api.answering import AnswerRoute
-from api.body import json_body
+from api.auth import AccessParam
+from api.body import Body, described
 from api.errors import ApiError
-from api.requests import KeyParam
+from api.requests import KeyParam, WhoParam
 from api.routes.common import (
     Filter,
     OrderBy,
@@ -52,12 +53,7 @@ from hpo.trial import StudyState
 log = logging.getLogger(__name__)
 router = APIRouter(prefix="/v1", tags=["studies"], route_class=AnswerRoute)
 
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/StudyCreate"}}},
-    }
-}
+_BODY = described(StudyCreate)
 
 
 def _parts(body: Any) -> tuple[Any, str | None]:
@@ -91,17 +87,19 @@ def _folder(settings: Settings, package: str | None) -> Path | None:
     openapi_extra=_BODY, summary="Submit a study",
 )  # fmt: skip
 def create_study(
-    body: Annotated[Any, Depends(json_body)],
+    body: Body,
     response: Response,
     store: StoreParam,
     settings: SettingsParam,
+    access: AccessParam,
+    who: WhoParam,
     key: KeyParam,
 ) -> StudyAnswer:
     """Check a specification and queue the study. Nothing is created if anything is wrong. With an Idempotency-Key it
     is safe to send again: the study is created once."""
     data, package = _parts(body)
-    spec = accept(data, store, working_dir=_folder(settings, package)).spec
-    study = store.create_study(spec, package=package, request=key)
+    spec = accept(data, store, project=access.home, working_dir=_folder(settings, package)).spec
+    study = store.create_study(spec, project=access.home, who=who, package=package, request=key)
     response.headers["Location"] = f"/v1/studies/{study.name}"
     response.headers["ETag"] = f'"{study.version}"'
     return study_answer(study)
@@ -111,10 +109,10 @@ def create_study(
     "/studies:validate", openapi_extra=_BODY,
     summary="Check a specification",
 )  # fmt: skip
-def validate_study(body: Annotated[Any, Depends(json_body)], settings: SettingsParam, store: StoreParam) -> ValidAnswer:
+def validate_study(body: Body, settings: SettingsParam, store: StoreParam, access: AccessParam) -> ValidAnswer:
     """Say what is wrong with a specification, or how it would run. Nothing is created."""
     data, package = _parts(body)
-    spec = accept(data, store, working_dir=_folder(settings, package)).spec
+    spec = accept(data, store, project=access.home, working_dir=_folder(settings, package)).spec
     return ValidAnswer(spec=spec)
 
 
@@ -122,9 +120,10 @@ def validate_study(body: Annotated[Any, Depends(json_body)], settings: SettingsP
     "/studies:preview", openapi_extra=_BODY, summary="Plan a study",
 )  # fmt: skip
 def preview_study(
-    body: Annotated[Any, Depends(json_body)],
+    body: Body,
     settings: SettingsParam,
     store: StoreParam,
+    access: AccessParam,
     workers: Annotated[
         list[Annotated[int, Field(ge=1, le=10_000)]] | None,
         Query(description="Trials at once; repeatable. 1, 2, 4, 8 unless given.", max_length=8, examples=[[2, 4]]),
@@ -137,7 +136,7 @@ def preview_study(
     once. Nothing is created, and nothing is trained. A study that takes longer to simulate than the service allows
     (HPO_PREVIEW_SECONDS) is refused: `hpo simulate` takes its time."""
     data, package = _parts(body)
-    spec = accept(data, store, working_dir=_folder(settings, package)).spec
+    spec = accept(data, store, project=access.home, working_dir=_folder(settings, package)).spec
     if isinstance(spec.scheduler, RaySchedule):
         hint = "simulate one of ours"
         raise InvalidSpecError(
@@ -160,18 +159,22 @@ def preview_study(
 @router.get("/studies", responses=problems(400), summary="List studies")
 def list_studies(
     store: StoreParam,
+    access: AccessParam,
     state: Annotated[StudyState | None, Query(description="Only those in this state.")] = None,
     filter: Filter = None,
     order_by: OrderBy = NEWEST_FIRST,
     page_size: PageSize = 100,
     page_token: PageToken = None,
 ) -> ListAnswer[StudyAnswer]:
-    """The newest first, or by created_at, started_at, ended_at or name in either direction.
+    """The project's, the newest first, or by created_at, started_at, ended_at or name in either direction.
 
     A filter is a subset of AIP-160: `state = running AND labels.team = "nlp"`. Its fields are name, state, trainable,
     priority, attempt, created_at, started_at, ended_at and labels.NAME.
     """
-    page = store.studies(state=state, filter=filter, order_by=order_by, page_size=page_size, page_token=page_token)
+    page = store.studies(
+        project=access.project, state=state, filter=filter, order_by=order_by, page_size=page_size,
+        page_token=page_token,
+    )  # fmt: skip
     return page_answer(page, study_answer)
 
 

@@ -10,6 +10,7 @@ from hpo.protocols import Store
 from hpo.space import Space
 from hpo.spec import StudySpec
 from hpo.steering import RequestKey
+from hpo.tenancy import DEFAULT_PROJECT
 from hpo.trial import Event, FailureCause, Measurement, Row, Study, StudyState, Trial, TrialState
 
 MAX_TRIALS = 10_000
@@ -56,11 +57,13 @@ def import_study(
     trials: Sequence[Mapping[str, Any]],
     *,
     source: str,
+    project: str = DEFAULT_PROJECT,
+    who: str | None = None,
     request: RequestKey | None = None,
 ) -> Study:
     """Make the study out of trials that `check` finds nothing wrong with, with a history as if they had run here. The
     same request again finishes what the first one has begun. Raises StudyExistsError; then nothing changes."""
-    study = store.create_study(spec, queued=False, request=request)
+    study = store.create_study(spec, project=project, who=who, queued=False, request=request)
     if study.state.is_final:
         return study
     lease = store.claim(spec.name, holder=f"import of {spec.name}", lease_seconds=LEASE_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from threading import Lock
 from typing import Any
@@ -23,6 +23,7 @@ class MemoryTenants:
 
     _lock: Lock
     _entries: dict[str, Entry]
+    _entry: Callable[[str], Entry]
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,6 +72,10 @@ class MemoryTenants:
             refusals.check_deletable(name, sum(entry.study["project"] == name for entry in self._entries.values()))
             del self._projects[name]
             self._tokens = {id: row for id, row in self._tokens.items() if row["project"] != name}
+
+    def project_of(self, study: str) -> str:
+        with self._lock:
+            return str(self._entry(study).study["project"])
 
     # -- tokens -------------------------------------------------------------------------------------------
     def create_token(

@@ -14,6 +14,7 @@ from hpo.errors import (
     ProjectExistsError,
     ProjectNotFoundError,
     StoreError,
+    StudyNotFoundError,
     TokenExistsError,
     TokenNotFoundError,
 )
@@ -68,6 +69,13 @@ class SqlTenants:
             refusals.check_deletable(name, connection.execute(count).scalar_one())
             # Its tokens go with it (ON DELETE CASCADE).
             connection.execute(delete(projects).where(projects.c.name == name))
+
+    def project_of(self, study: str) -> str:
+        with self._database.reading() as connection:
+            row = _one(connection, study, select(studies.c.project).where(studies.c.name == study))
+        if row is None:
+            raise StudyNotFoundError(study)
+        return str(row["project"])
 
     # -- tokens -------------------------------------------------------------------------------------------
     def create_token(

@@ -1,0 +1,96 @@
+"""What is sent and answered about projects and tokens."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api import examples
+from api.schemas import Answer
+from hpo.spec import NAME
+from hpo.tenancy import Role
+
+_NAME = f"^{NAME.pattern}$"
+_MOST = 2**63 - 1
+
+
+class QuotasBody(BaseModel):
+    """What a project's studies may take at once; null is no limit. What a change doesn't name stays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True, strict=True)
+
+    max_trials: int | None = Field(default=None, ge=0, le=_MOST)
+    """Trials that are being trained."""
+    max_gpus: float | None = Field(default=None, ge=0, lt=2.0**63, allow_inf_nan=False)
+    """GPUs that these trials hold."""
+    max_studies: int | None = Field(default=None, ge=0, le=_MOST)
+    """Studies that are starting or running; the others wait in the queue."""
+
+
+class ProjectCreate(BaseModel):
+    """A project to make."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"name": "vision", "quotas": {"max_trials": 8}}]}
+    )
+
+    name: str = Field(pattern=_NAME)
+    quotas: QuotasBody = QuotasBody()
+
+
+class ProjectChange(BaseModel):
+    """Other quotas."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"quotas": {"max_trials": 16, "max_gpus": None}}]}
+    )
+
+    quotas: QuotasBody
+
+
+class TokenCreate(BaseModel):
+    """A token to make."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"name": "anna", "role": "submitter"}]}
+    )
+
+    name: str = Field(pattern=_NAME)
+    """Whose it is; the history of studies says it."""
+    role: Role
+    expires_at: float | None = Field(default=None, gt=0, lt=1e11, allow_inf_nan=False)
+    """When it ends, in seconds since the epoch; null for a token that ends when it is revoked."""
+
+
+class ProjectAnswer(Answer):
+    """A project and its quotas."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.PROJECT]})
+
+    name: str
+    quotas: QuotasBody
+    created_at: float
+
+
+class TokenAnswer(Answer):
+    """What is known of a token; its secret isn't."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.TOKEN]})
+
+    id: str
+    project: str
+    role: Role
+    name: str
+    created_at: float
+    expires_at: float | None
+    last_used_at: float | None
+    """To within a minute."""
+    revoked_at: float | None
+
+
+class NewTokenAnswer(TokenAnswer):
+    """A new token, with its secret."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.NEW_TOKEN]})
+
+    token: str
+    """What requests send. It is shown this once, and kept nowhere."""
