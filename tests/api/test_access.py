@@ -97,7 +97,7 @@ class Service:
             "tokens": [
                 replace(each, last_used_at=None) for project in projects for each in store.tokens(project.name).items
             ],
-            "files": sorted(str(path) for path in self.home.rglob("*")),
+            "files": sorted(str(path) for path in self.home.rglob("*") if path.is_file()),
         }
 
 
