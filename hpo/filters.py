@@ -128,9 +128,9 @@ STUDY_FIELDS: Mapping[str, Field] = {
 def parse(text: str, fields: Mapping[str, Field]) -> Filter:
     """The tree of a filter over rows with these fields. Raises InvalidQueryError, which says where and why."""
     if len(text) > MAX_CHARACTERS:
-        raise refused(f"it has {len(text)} characters, but a filter has at most {MAX_CHARACTERS}", "ask for less")
+        raise _refused(f"it has {len(text)} characters, but a filter has at most {MAX_CHARACTERS}", "ask for less")
     if not text.isprintable():
-        raise refused("it holds characters that can't be printed", "drop them")
+        raise _refused("it holds characters that can't be printed", "drop them")
     try:
         found: Filter = _Builder(fields).transform(_parser().parse(text))
     except UnexpectedInput as error:
@@ -154,7 +154,7 @@ def holds(filter: Filter, read: Callable[[Field], object]) -> bool:
             return any(holds(part, read) for part in parts)
 
 
-def refused(detail: str, hint: str) -> InvalidQueryError:
+def _refused(detail: str, hint: str) -> InvalidQueryError:
     return InvalidQueryError("filter", detail, hint)
 
 
@@ -176,12 +176,12 @@ class _Builder(Transformer[Token, Any]):
         field = self._fields.get(name)
         if field is None:
             known = ", ".join(sorted(self._fields))
-            raise refused(f"{name!r} is no field", suggest(name, self._fields) or f"the fields are {known}")
+            raise _refused(f"{name!r} is no field", suggest(name, self._fields) or f"the fields are {known}")
         takes_key = field.path[-1:] == ("*",)
         if takes_key and not keys:
-            raise refused(f"{name!r} alone says nothing", f"name one of them: {name}.NAME")
+            raise _refused(f"{name!r} alone says nothing", f"name one of them: {name}.NAME")
         if keys and not takes_key:
-            raise refused(f"{shown!r} is no field, since {name} is {field.kind}", f"write {name}")
+            raise _refused(f"{shown!r} is no field, since {name} is {field.kind}", f"write {name}")
         if keys:
             key = _unquoted(keys[0]) if keys[0].type == "STRING" else str(keys[0])
             field = Field(field.kind, field.column, (*field.path[:-1], key))
@@ -195,7 +195,7 @@ class _Builder(Transformer[Token, Any]):
         value = _value(shown, field, given)
         if _kind(value) is not float and sign not in ("=", "!="):
             # Texts have no order that is the same in every database.
-            raise refused(f"{shown} {sign} {value!r}: only numbers and times have an order", "compare with = or !=")
+            raise _refused(f"{shown} {sign} {value!r}: only numbers and times have an order", "compare with = or !=")
         return Compared(field, cast(Operator, str(sign)), value)
 
     def present(self, parts: list[Any]) -> Filter:
@@ -230,7 +230,7 @@ def _value(shown: str, field: Field, given: Token) -> ParamValue:
         case Kind.TEXT:
             if field.words and text not in field.words:
                 hint = suggest(text, field.words) or f"it is one of {', '.join(field.words)}"
-                raise refused(f"{shown} is never {text!r}", hint)
+                raise _refused(f"{shown} is never {text!r}", hint)
             return text
         case Kind.NUMBER | Kind.TIME if given.type == "NUMBER":
             return _number(text)
@@ -241,13 +241,13 @@ def _value(shown: str, field: Field, given: Token) -> ParamValue:
                 return _number(text)
             return text == "true" if given.type == "WORD" and text in ("true", "false") else text
     hint = 'write seconds since 1970, or "2026-11-25T08:00:00Z"' if field.kind is Kind.TIME else "write 0.3, or 1e-4"
-    raise refused(f"{shown} is {field.kind}, not {str(given)!r}", hint)
+    raise _refused(f"{shown} is {field.kind}, not {str(given)!r}", hint)
 
 
 def _number(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise refused(f"{text} is beyond what a number can be", "write a smaller one")
+        raise _refused(f"{text} is beyond what a number can be", "write a smaller one")
     return number
 
 
@@ -255,7 +255,7 @@ def _time(shown: str, text: str) -> float:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise refused(f"{shown}: {text!r} is no time", 'write it as "2026-11-25T08:00:00Z"') from None
+        raise _refused(f"{shown}: {text!r} is no time", 'write it as "2026-11-25T08:00:00Z"') from None
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
@@ -275,15 +275,15 @@ def _misread(text: str, error: UnexpectedInput) -> InvalidQueryError:
     """Where a filter can't be read on, and why."""
     hint = 'write, for example, state = "completed" AND value < 0.3'
     if isinstance(error, UnexpectedEOF) or (isinstance(error, UnexpectedToken) and error.token.type == "$END"):
-        return refused(f"{_shown(text)} ends too soon" if text.strip() else "it is empty", hint)
+        return _refused(f"{_shown(text)} ends too soon" if text.strip() else "it is empty", hint)
     place = error.pos_in_stream or 0
     if isinstance(error, UnexpectedToken) and error.token in ("AND", "OR"):
         if error.accepts & {"AND", "OR"}:
             hint = "put parentheses around one of them: a AND (b OR c)"
-            return refused(f"AND and OR stand side by side at character {place + 1}, {_shown(text[place:])}", hint)
+            return _refused(f"AND and OR stand side by side at character {place + 1}, {_shown(text[place:])}", hint)
     elif isinstance(error, UnexpectedCharacters) and text[place] in "\"'":
         hint = "close the quotes"
-    return refused(f"it can't be read from character {place + 1} on, {_shown(text[place:])}", hint)
+    return _refused(f"it can't be read from character {place + 1} on, {_shown(text[place:])}", hint)
 
 
 def _shown(text: str) -> str:
