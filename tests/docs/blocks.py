@@ -152,7 +152,7 @@ class Reader:
         )
         done = subprocess.run(
             ["bash", "-c", script], cwd=self.folder, env={**os.environ, **self.environment}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=280,
         )  # fmt: skip
         assert done.returncode == 0, f"{block} ended with {done.returncode}:\n{done.stdout}"
         self.printed = done.stdout

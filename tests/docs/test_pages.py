@@ -75,7 +75,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A home with a Ray head and a service, as `hpo up` leaves it."""
     environment = _environment(tmp_path_factory.mktemp("home"))
-    subprocess.run([BIN / "hpo", "up", "--num-cpus", "4"], env={**os.environ, **environment}, check=True, timeout=200)
+    subprocess.run([BIN / "hpo", "up", "--num-cpus", "2"], env={**os.environ, **environment}, check=True, timeout=200)
     try:
         yield environment
     finally:
@@ -100,6 +100,7 @@ def test_a_page_can_be_followed(name: str, service: dict[str, str], tmp_path: Pa
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", sorted(WITH_RAY))
 def test_a_page_can_be_followed_on_a_cluster(
     name: str, cluster: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
