@@ -100,6 +100,7 @@ def test_a_page_can_be_followed(name: str, service: dict[str, str], tmp_path: Pa
 
 
 @pytest.mark.ray
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", sorted(WITH_RAY))
 def test_a_page_can_be_followed_on_a_cluster(
@@ -108,7 +109,9 @@ def test_a_page_can_be_followed_on_a_cluster(
     _follow(name, tmp_path, cluster, monkeypatch)
 
 
-@pytest.mark.parametrize("name", [*(name for name in PAGES if name not in FOLLOWED_PAGES), "../README.md"])
+@pytest.mark.parametrize(
+    "name", [*(name for name in PAGES if name not in FOLLOWED_PAGES or name in WITH_RAY), "../README.md"]
+)
 def test_a_pages_blocks_are_of_this_version(name: str):
     for block in blocks(DOCS / name):
         check(block)
