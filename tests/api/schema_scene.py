@@ -15,6 +15,7 @@ from schemathesis import Case
 from api import examples
 from hpo import specfile
 from hpo.protocols import Store
+from hpo.tenancy import Role
 from hpo.trial import FailureCause, StudyState, Trial, TrialState
 
 Json = dict[str, Any]
@@ -28,6 +29,8 @@ STUDIES = {
 }
 NUM_TRIALS = 5
 RUNNING, FAILED = 3, 4
+PROJECT, TOKEN = "vision", "k3v9q0d2m7xa"
+"""Those of the document's examples."""
 
 # Some can only be done to what is in a certain state.
 AIMS: dict[str, Json] = {
@@ -62,6 +65,10 @@ class Scene:
                 self._make(name, state)
                 self._versions[name] = self._store.study(name).version
 
+        if PROJECT not in {project.name for project in self._store.projects(page_size=1000).items}:
+            self._store.create_project(PROJECT)
+            self._store.create_token(TOKEN, "0" * 64, project=PROJECT, name="anna", role=Role.READER)
+
     def _make(self, name: str, state: StudyState) -> None:
         spec = {**examples.SPEC, "name": name, "trainable": "mine:train", "budget": {"trials": 40}}
         if state is StudyState.QUEUED:
@@ -88,11 +95,14 @@ class Scene:
             case.headers["idempotency-key"] = f"{key[:180]}-{number}"
         if number % 2:
             case.path_parameters |= AIMS.get(label, {})
+            case.headers.pop("x-hpo-project", None)
             if "if-match" in case.headers:
                 case.headers["if-match"] = "*"
         match label:
             case "POST /v1/studies" if isinstance(case.body, dict):
                 case.body["spec"]["name"] = f"made-{number}"
+            case "POST /v1/projects" | "POST /v1/projects/{project}/tokens" if isinstance(case.body, dict):
+                case.body["name"] = f"made-{number}"
             case "POST /v1/studies:preview" if isinstance(case.body, dict):
                 case.body["spec"]["budget"] = {"trials": 3, "steps_per_trial": 3}  # soon simulated
             case "POST /v1/studies/{study}:fork" if isinstance(case.body, dict):
