@@ -23,7 +23,7 @@ demo: $(VENV)/.installed
 
 ## test: install, then all checks and all tests
 test: $(VENV)/.installed check
-	$(BIN)/python -m pytest -m "not ray" --numprocesses auto --maxprocesses 4
+	$(BIN)/python -m pytest -m "not ray and not long" --numprocesses auto --maxprocesses 4
 	# A Ray head takes the machine for itself.
 	$(BIN)/python -m pytest -m "ray and not long"
 
