@@ -16,7 +16,9 @@ _MOST = 2**63 - 1
 class QuotasBody(BaseModel):
     """What a project's studies may take at once; null is no limit. What a change doesn't name stays."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True, strict=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", from_attributes=True, strict=True, use_attribute_docstrings=True
+    )
 
     max_trials: int | None = Field(default=None, ge=0, le=_MOST)
     """Trials that are being trained."""
@@ -30,33 +32,46 @@ class ProjectCreate(BaseModel):
     """A project to make."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", json_schema_extra={"examples": [{"name": "vision", "quotas": {"max_trials": 8}}]}
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"name": "vision", "quotas": {"max_trials": 8}}]},
     )
 
     name: str = Field(pattern=_NAME)
+    """Unique in the service."""
     quotas: QuotasBody = QuotasBody()
+    """What its studies may take at once; without it, all that there is."""
 
 
 class ProjectChange(BaseModel):
     """Other quotas."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", json_schema_extra={"examples": [{"quotas": {"max_trials": 16, "max_gpus": None}}]}
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"quotas": {"max_trials": 16, "max_gpus": None}}]},
     )
 
     quotas: QuotasBody
+    """The ones that change, by their names."""
 
 
 class TokenCreate(BaseModel):
     """A token to make."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", json_schema_extra={"examples": [{"name": "anna", "role": "submitter"}]}
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"name": "anna", "role": "submitter"}]},
     )
 
     name: str = Field(pattern=_NAME)
     """Whose it is; the history of studies says it."""
     role: Role
+    """What may be done with it."""
     expires_at: float | None = Field(default=None, gt=0, lt=1e11, allow_inf_nan=False)
     """When it ends, in seconds since the epoch; null for a token that ends when it is revoked."""
 
@@ -67,8 +82,11 @@ class ProjectAnswer(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [examples.PROJECT]})
 
     name: str
+    """Unique in the service."""
     quotas: QuotasBody
+    """What its studies may take at once."""
     created_at: float
+    """When it was made."""
 
 
 class TokenAnswer(Answer):
@@ -77,14 +95,21 @@ class TokenAnswer(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [examples.TOKEN]})
 
     id: str
+    """By which it is revoked."""
     project: str
+    """The one that it is for."""
     role: Role
+    """What may be done with it there."""
     name: str
+    """Whose it is; the history of studies says it."""
     created_at: float
+    """When it was made."""
     expires_at: float | None
+    """When it ends by itself; null if it doesn't."""
     last_used_at: float | None
-    """To within a minute."""
+    """When a request last came with it, to within a minute."""
     revoked_at: float | None
+    """When it was revoked; null if it wasn't."""
 
 
 class NewTokenAnswer(TokenAnswer):

@@ -72,6 +72,19 @@ def _drop_ended(tune_controller: Any) -> None:
             getattr(tune_controller, trials_of_a_kind).difference_update(ended)
 
 
+def _next_leg(tune_controller: Any) -> TuneTrial | None:
+    """One that waits, first of those for which Tune has asked for no actor yet.
+
+    These take the actors that have become free. Tune would give them to whoever waits longest, also to one whose own
+    actor is just starting: it cancels that one, and asks for another for who is left. With trials shorter than an
+    actor's start no second one would ever come up, and each trial would cost the start of a process.
+    """
+    waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == TuneTrial.PENDING]
+    return next(
+        (trial for trial in waiting if trial not in tune_controller._trial_to_actor), waiting[0] if waiting else None
+    )
+
+
 class SearchAdapter(_Unpicklable, TuneSearcher):
     """Hands the Ledger's next leg to Tune.
 
@@ -118,10 +131,12 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
         cancel: Callable[[int], None],
         poll: Callable[[], None],
         cancel_leg: Callable[[int, int], None] = lambda trial, leg: None,
+        num_groups: Callable[[], int] = lambda: 1,
     ) -> None:
         _Unpicklable.__init__(self)
         TrialScheduler.__init__(self)
         self._ledger, self._cancel, self._poll, self._cancel_leg = ledger, cancel, poll, cancel_leg
+        self._num_groups, self._kept_leases = num_groups, 0
         self._controller: Any = None
         self._legs: dict[int, TuneTrial] = {}
         """The leg that each trial is at: Tune's trials, by our numbers."""
@@ -168,10 +183,17 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
                 if not self._ledger.orders.keeps_trials:
                     self._ledger.stop(number)
             return None
-        for trial in tune_controller.get_live_trials():
-            if trial.status == TuneTrial.PENDING:
-                return trial
-        return None
+        leg = _next_leg(tune_controller)
+        if leg is not None:
+            self._keep_leases(tune_controller, leg)
+        return leg
+
+    def _keep_leases(self, tune_controller: Any, leg: TuneTrial) -> None:
+        """Let Tune keep the actor of a leg that has ended, for the next one: one a group. By itself it keeps but one
+        when no other leg waits yet, so two that end at a time would cost the start of a process."""
+        while self._kept_leases < self._num_groups():
+            tune_controller._actor_cache.increase_max(leg.placement_group_factory)
+            self._kept_leases += 1
 
     def leave(self, number: int) -> None:
         """The leg that a trial is at, if any, is over: its workers leave it at their next report."""

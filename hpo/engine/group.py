@@ -1,14 +1,13 @@
 """Warm worker groups: Ray Train runs that serve trial after trial, owned by the driver.
 
 Ray's documented way starts a new TorchTrainer in every trial, which costs its start each time. Here K threads of
-the driver run one `TorchTrainer.fit()` each for the length of the study. Their owner is the driver's process: if it
-dies in whatever way, Ray ends them.
+the driver run one `fit()` each for the length of the study. Their owner is the driver's process: if it dies in
+whatever way, Ray ends them.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 import uuid
@@ -17,16 +16,16 @@ from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.backend import BackendConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hpo.engine import worker
 from hpo.engine.conductor import Conductor
 from hpo.engine.files import Address
 from hpo.engine.scratch import scratch_folder
+from hpo.engine.trainer import GroupTrainer, quieten
 from hpo.errors import ClusterError, TrainableNotFoundError
-from hpo.spec import StudySpec
+from hpo.spec import Resources, StudySpec
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +35,6 @@ STRAGGLER_SECONDS = 60.0
 """How long the study waits for the other groups once the first is ready."""
 START_TIMEOUT_SECONDS = 600.0
 LEAVE_SECONDS = 30.0
-
-
-class _Trainer(TorchTrainer):
-    """Without the actor that serves Ray's data sets, which nobody asks: a process a group, seconds of a CPU."""
-
-    def _create_default_callbacks(self) -> list[Any]:
-        return [each for each in super()._create_default_callbacks() if not isinstance(each, DatasetsCallback)]
 
 
 class WorkerGroups:
@@ -65,8 +57,7 @@ class WorkerGroups:
         self._groups = groups
 
     def __enter__(self) -> WorkerGroups:
-        # A process a group that takes seconds of a CPU to start. What is lost is found without it.
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        quieten()
         self._start(self._groups)
         return self
 
@@ -136,7 +127,7 @@ class WorkerGroups:
         per_worker = {"CPU": resources.cpus_per_worker}
         if resources.gpus_per_worker:
             per_worker["GPU"] = resources.gpus_per_worker
-        trainer = _Trainer(
+        trainer = GroupTrainer(
             worker.serve,
             train_loop_config={
                 "conductor": self.conductor,
@@ -145,9 +136,12 @@ class WorkerGroups:
                 "seed": self.spec.seed,
                 "max_steps": self.spec.budget.steps_per_trial,
                 "threads": max(1, int(resources.cpus_per_worker)),
+                "gpus": resources.gpus_per_worker,
                 "storage": str(self._storage),
                 "trials_folder": str(self._storage / f"trials-{self._run}"),
             },
+            leader=self.conductor._actor_id.hex(),
+            backend_config=_backend(resources),
             scaling_config=ScalingConfig(
                 num_workers=resources.workers,
                 use_gpu=resources.gpus_per_worker > 0,
@@ -167,3 +161,13 @@ class WorkerGroups:
             log.error("worker group %d has ended: %s", group, error)
         finally:
             self.conductor.group_ended.remote(group)
+
+
+def _backend(resources: Resources) -> BackendConfig:
+    """Several workers join a process group of torch's. One alone has no one to join, with `hpo local` neither, and a
+    trainable that doesn't use torch need not wait until it is imported."""
+    if resources.workers == 1:
+        return BackendConfig()
+    from ray.train.torch import TorchConfig
+
+    return TorchConfig()

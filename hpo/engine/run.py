@@ -192,13 +192,15 @@ def _tune(
         search, schedule = escape.adapters(ledger, cancel, poll, workers.size)
     else:
         search = SearchAdapter(ledger, dict(spec.fixed), lambda: workers.size)
-        schedule = ScheduleAdapter(ledger, cancel, poll, cancel_leg)
+        schedule = ScheduleAdapter(ledger, cancel, poll, cancel_leg, lambda: workers.size)
         ledger.orders.on_stop, ledger.orders.on_change = schedule.leave, resize
     lease = escape.lease if escape else TrialLease
     # The lease holds no CPU, which is all for the workers. Tune refuses an empty demand: a byte of memory it is.
     demand = tune.PlacementGroupFactory([{"CPU": 0, "memory": 1}])
     trainable = tune.with_resources(tune.with_parameters(lease, conductor=workers.conductor), demand)
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 alone still prints a table
+    # The adapters say how many legs may wait. By itself Tune starts the actors of a searcher's legs one after another.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1" if escape else "1000000"
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the store keeps the results,
     logging.getLogger("ray.tune").setLevel(logging.ERROR)  # so Tune need not complain that it finds no files
     tuner = tune.Tuner(

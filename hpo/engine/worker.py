@@ -6,11 +6,8 @@ to a clean state: seeds, torch's defaults, memory, the scratch folder.
 
 from __future__ import annotations
 
-import gc
 import os
-import random
 import shutil
-import sys
 import tempfile
 import time
 import traceback
@@ -20,11 +17,11 @@ from typing import Any, TypeVar
 
 import ray
 import ray.train
-import ray.train.torch
 from ray.train.collective import broadcast_from_rank_zero
 
 from hpo.engine.conductor import Assignment, Failure, SavedCheckpoint
 from hpo.engine.files import Address, address, open_storage
+from hpo.engine.fresh import Process, loaded_torch
 from hpo.engine.scratch import work_folder
 from hpo.local import checked_report
 from hpo.protocols import TrialStopped
@@ -45,9 +42,6 @@ class RenewGroup(Exception):
 
 def serve(config: Mapping[str, Any]) -> None:
     """The train loop of a group: serves trial after trial until the study is over or its driver is gone."""
-    import torch
-
-    torch.set_num_threads(config["threads"])
     context = ray.train.get_context()
     worker = _Worker(config, context.get_world_rank(), context.get_world_size())
     try:
@@ -66,7 +60,9 @@ class _Worker:
         self.trials_folder = address(config["trials_folder"])
         self.work_folder = work_folder(address(config["storage"]))
         self.rank, self.world_size = rank, world_size
+        self.device = _device() if config["gpus"] else "cpu"
         self.attempt = 0
+        self._process = Process(config["threads"])
 
     def serve(self) -> None:
         function = None
@@ -76,7 +72,7 @@ class _Worker:
         except Exception as cause:
             error = f"{type(cause).__name__}: {cause}"
         attempt: int = ray.get(self.conductor.hello.remote(self.group, error)) if self.rank == 0 else 0
-        self._freeze()
+        self._process.freeze()
         self.attempt = broadcast_from_rank_zero(attempt) if self.world_size > 1 else attempt
         if function is None:
             return  # hello() has told why
@@ -100,7 +96,7 @@ class _Worker:
             trial = _RemoteTrial(self, assignment)
         except StorageFailed as error:
             return _failure(error)
-        _reset(trial.seed)
+        self._process.begin(trial.seed)
         try:
             trial.fetch()
             function(dict(assignment.params), trial)
@@ -113,15 +109,8 @@ class _Worker:
         finally:
             for folder in (trial.workdir, trial.fetched):
                 shutil.rmtree(folder, ignore_errors=True)
-            _free_memory()
-            if len(sys.modules) > self._modules:
-                self._freeze()
+            self._process.end()
         return None
-
-    def _freeze(self) -> None:
-        """What is imported by now stays: collecting between trials need not look at it (70 ms a time, with torch)."""
-        gc.freeze()
-        self._modules = len(sys.modules)
 
 
 class _RemoteTrial:
@@ -136,7 +125,7 @@ class _RemoteTrial:
         self.resume: Path | None = None
         self.inherit: Path | None = None
         self.rank, self.world_size = worker.rank, worker.world_size
-        self.device = str(ray.train.torch.get_device())
+        self.device = worker.device
         # By the job, too: a leg that was taken from its workers may still be at its last step when the next one begins.
         self.workdir = worker.work_folder / f"{assignment.trial:05d}-{assignment.job}-{worker.rank}"
         self.fetched = self.workdir.with_name(f"{self.workdir.name}-from")
@@ -232,33 +221,18 @@ def save_checkpoint(
     return SavedCheckpoint(path=path, size_bytes=size_bytes)
 
 
-def _reset(seed: int) -> None:
-    """The state that every trial starts from, whatever the last one left."""
-    import numpy
-    import torch
+def _device() -> str:
+    """The GPU that Ray has given this rank, as torch names it."""
+    import ray.train.torch
 
-    random.seed(seed)
-    numpy.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-    torch.set_grad_enabled(True)
-    torch.set_default_dtype(torch.float32)
-    if torch.are_deterministic_algorithms_enabled():  # asked first: to turn it off imports torch's compiler, 1.5 s
-        torch.use_deterministic_algorithms(False)
-
-
-def _free_memory() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    return str(ray.train.torch.get_device())
 
 
 def _failure(error: BaseException) -> Failure:
-    import torch
-
+    torch = loaded_torch()
     text = str(error)
-    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in text
+    no_memory = (MemoryError, torch.OutOfMemoryError) if torch else MemoryError
+    out_of_memory = isinstance(error, no_memory) or "out of memory" in text
     trace = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({os.path.basename(trace[0].filename)}:{trace[0].lineno})" if trace else ""
     connection = any(word in text for word in ("gloo", "NCCL", "by peer", "Connection", "process group"))
@@ -268,5 +242,5 @@ def _failure(error: BaseException) -> Failure:
         message=f"{type(error).__name__}: {text}{where}"[:2000],
         cause=FailureCause.OUT_OF_MEMORY if out_of_memory else FailureCause.ERROR,
         poisons=out_of_memory or "CUDA error" in text,
-        collateral=isinstance(error, torch.distributed.DistError | RuntimeError) and connection,
+        collateral=isinstance(error, RuntimeError) and connection,
     )

@@ -221,6 +221,7 @@ def _worker(rank: int, world: int, rendezvous: str, workdir: str, data: str, par
     trial = LocalTrial(Path(workdir), seed=11, max_steps=4, rank=rank, world_size=world, quiet=True)
     train(SMALL | {"data": data} | params, trial)
     Path(f"{workdir}-{rank}.json").write_text(json.dumps(trial.history), encoding="utf-8")
+    torch.distributed.barrier()  # gloo's threads may abort a process whose peer is gone already
     torch.distributed.destroy_process_group()
 
 
