@@ -16,7 +16,7 @@ from api.limits import BodyLimit
 from api.metrics import Metrics, RequestTimes
 from api.openapi import describe
 from api.request_logs import RequestLogs
-from api.routes import asking, events, exports, health, packages, projects, series, steering, studies, trials
+from api.routes import asking, events, exports, health, packages, projects, reports, series, steering, studies, trials
 from api.routes import metrics as metrics_route
 from api.settings import Settings
 from cluster import local
@@ -32,12 +32,13 @@ TAGS = [
     {"name": "asking", "description": 'For workers of your own (`engine = "ask"`): they ask for trials and report.'},
     {"name": "events", "description": "A study's history, live."},
     {"name": "exports", "description": "A study as a table, and studies from elsewhere."},
+    {"name": "reports", "description": "What a study comes to: one page, and its parts as data."},
     {"name": "packages", "description": "Working folders with your own trainables."},
     {"name": "projects", "description": "Who shares the service: projects, their quotas and their tokens."},
     {"name": "health", "description": "For load balancers and Prometheus; no token needed."},
 ]
 
-GUARDED = (studies, steering, trials, series, asking, events, exports, packages, projects)
+GUARDED = (studies, steering, trials, series, asking, events, exports, reports, packages, projects)
 """The rooms whose every route passes `api.auth.admit`."""
 
 

@@ -111,6 +111,25 @@ EXPORTED: dict[str, Any] = {
     "number": 3, "state": "stopped", "value": 61.2, "value_step": 3, "step": 3, "generation": 0,
     "created_at": 1770000000.0, "params.lr": 0.003, "params.hidden": 64, "metrics.perplexity": 61.2,
 }  # fmt: skip
+IMPORTANCES: dict[str, Any] = {
+    "metric": "perplexity",
+    "method": "PED-ANOVA: how the best tenth of the trials differ from all (Watanabe et al. 2023)",
+    "note": None,
+    "items": [
+        {"parameter": "lr", "share": 0.71, "trials": 64}, {"parameter": "hidden", "share": 0.29, "trials": 64},
+    ],
+}  # fmt: skip
+PARETO: dict[str, Any] = {
+    "metrics": ["perplexity", "seconds"],
+    "items": [{"trial": 7, "values": [41.2, 12.5]}, {"trial": 3, "values": [48.9, 6.1]}],
+}
+RUNGS: dict[str, Any] = {
+    "metric": "perplexity",
+    "items": [
+        {"step": 1, "trials": 64, "went_on": 22, "best": 71.5, "median": 103.2},
+        {"step": 3, "trials": 22, "went_on": 8, "best": 52.3, "median": 60.8},
+    ],
+}
 PROJECT: dict[str, Any] = {
     "name": "vision",
     "quotas": {"max_trials": 8, "max_gpus": 4.0, "max_studies": None},

@@ -14,6 +14,7 @@ from api.cli import (
     exports,
     headline,
     projects,
+    reports,
     run,
     series,
     service,
@@ -54,8 +55,8 @@ def _options(
 _COMMANDS: tuple[Callable[..., None], ...] = (
     service.up, service.down, service.status, service.serve, env.env, studies.submit, run.run, simulate.simulate,
     studies.ls, studies.show, studies.watch, studies.trials, studies.best, series.series, series.incumbents,
-    steering.pause, steering.resume,
-    steering.stop, steering.cancel, steering.change, steering.fork, exports.export, studies.rm, headline.headline,
+    steering.pause, steering.resume, steering.stop, steering.cancel, steering.change, steering.fork,
+    exports.export, reports.report, studies.rm, headline.headline,
     demo.demo, service.doctor, work.work,
 )  # fmt: skip
 for _command in _COMMANDS:

@@ -13,13 +13,14 @@ from api.client.events import Events
 from api.client.exports import Exports
 from api.client.packaging import zipped
 from api.client.projects import Projects
+from api.client.reports import Reports
 from api.client.steering import Steering
 from api.schemas import PackageAnswer, ReadyAnswer
 
 __all__ = ["Client", "zipped"]
 
 
-class Client(Events, Exports, Steering, Asking, Projects):
+class Client(Events, Exports, Reports, Steering, Asking, Projects):
     """All methods raise ServiceError: its status and problems are the service's, or None where none answered."""
 
     def upload_package(self, folder: Path) -> str:

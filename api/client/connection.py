@@ -6,7 +6,8 @@ import getpass
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -19,6 +20,9 @@ from hpo.spec import StudySpec
 from hpo.specfile import to_data
 
 A = TypeVar("A", bound=BaseModel)
+
+PATIENCE_SECONDS = 600.0
+"""The first byte of a table with named columns comes when all of its rows were read."""
 
 
 class Connection:
@@ -71,6 +75,20 @@ class Connection:
             raise error_of(response)
         return response
 
+    def _download(self, path: str, name: str, **parameters: Any) -> Iterator[bytes]:
+        """An answer in pieces, as it comes. `name` is for errors."""
+        timeout = httpx.Timeout(30.0, read=PATIENCE_SECONDS)
+        try:
+            with self._http.stream("GET", path, params=query_of(**parameters), timeout=timeout) as response:
+                if response.status_code != 200:
+                    response.read()
+                    raise error_of(response)
+                yield from response.iter_bytes()
+        except httpx.RemoteProtocolError as error:
+            raise ServiceError(f"{name} broke off ({error}); try it again") from None
+        except (httpx.TransportError, httpx.StreamError) as error:
+            raise self._unreachable(error) from None
+
     def _parse(self, kind: type[A], response: httpx.Response) -> A:
         try:
             return kind.model_validate_json(response.content)
@@ -85,6 +103,20 @@ class Connection:
             f"the service at {self.url} can't be reached ({error or type(error).__name__}); "
             "start it with `hpo up`, or set HPO_URL"
         )
+
+
+def write_file(path: Path, pieces: Iterable[bytes]) -> int:
+    """How many bytes. The file is there when it is whole. Raises ServiceError where it can't be written."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            size = sum(file.write(piece) for piece in pieces)
+        part.replace(path)
+    except OSError as error:
+        raise ServiceError(f"{path} can't be written ({error.strerror}); give another file") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return size
 
 
 def at(study: str, *parts: str | int) -> str:

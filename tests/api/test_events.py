@@ -105,7 +105,8 @@ def _breaking(text: str, *, broken: bool) -> Iterator[bytes]:
 
 def _detail(spec: dict[str, Any], state: str) -> dict[str, Any]:
     return {
-        "name": "mine", "project": "default", "spec": spec, "state": state, "message": None, "package": None, "attempt": 1, "job": None,
+        "name": "mine", "project": "default", "spec": spec, "state": state, "message": None, "package": None,
+        "attempt": 1, "job": None,
         "version": 1, "created_at": 1, "started_at": None, "ended_at": None,
         "counts": {"trials": {}, "steps": 0}, "incumbent": None,
     }  # fmt: skip

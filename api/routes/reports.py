@@ -1,0 +1,77 @@
+"""What a study comes to: as one page, and its parts as data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+
+from api.answering import AnswerRoute
+from api.reports import (
+    CandidateAnswer,
+    ImportanceAnswer,
+    ImportancesAnswer,
+    ParetoAnswer,
+    RungAnswer,
+    RungsAnswer,
+)
+from api.routes.common import StoreParam, StudyName, problems
+from hpo.report.tables import pages
+
+router = APIRouter(
+    prefix="/v1/studies/{study}", tags=["reports"], responses=problems(401, 404, 503), route_class=AnswerRoute
+)
+
+_PAGE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The page.",
+        "content": {"text/html": {"schema": {"type": "string"}, "example": "<!doctype html>…"}},
+    }
+}
+
+
+@router.get("/report", response_class=StreamingResponse, responses=_PAGE, summary="Report a study")
+def report(study: StudyName, store: StoreParam) -> StreamingResponse:
+    """One HTML file with everything in it: what was found, and how. It asks nobody for anything; 5 MB."""
+    from hpo.report.page import page  # loads Optuna and Plotly, which no other route needs
+    from hpo.report.reading import read
+
+    content = page(read(store, study))
+    headers = {"Content-Disposition": f'inline; filename="{study}.html"'}
+    return StreamingResponse(content, media_type="text/html; charset=utf-8", headers=headers)
+
+
+@router.get("/importance", summary="Which parameters matter")
+def importance(study: StudyName, store: StoreParam) -> ImportancesAnswer:
+    """How far a parameter's values among the best tenth of the trials are from its values among all (PED-ANOVA)."""
+    from hpo.report.importance import METHOD, importances
+
+    spec = store.study(study).spec
+    found = importances(spec, list(pages(lambda **page: store.trials(study, **page))))
+    items = [ImportanceAnswer.model_validate(each) for each in found.items]
+    return ImportancesAnswer(metric=spec.objective.metric, method=METHOD, note=found.note, items=items)
+
+
+@router.get("/pareto", summary="The Pareto front")
+def pareto(study: StudyName, store: StoreParam) -> ParetoAnswer:
+    """The trials that no other one dominates, by what they reported last; with one objective, the best."""
+    from hpo.report.analysis import candidates
+
+    spec = store.study(study).spec
+    latest = {each.trial: each.metrics for each in pages(lambda **page: store.latest(study, **page))}
+    found = candidates(spec, list(pages(lambda **page: store.trials(study, **page))), latest)
+    front = sorted((each for each in found if each.is_best), key=lambda each: (each.values, each.trial))
+    items = [CandidateAnswer(trial=each.trial, values=list(each.values)) for each in front]
+    return ParetoAnswer(metrics=[each.metric for each in spec.objectives], items=items)
+
+
+@router.get("/rungs", summary="The rungs")
+def rungs(study: StudyName, store: StoreParam) -> RungsAnswer:
+    """How many trials reached each rung, and how many went on from there."""
+    from hpo.report import analysis
+    from hpo.report.reading import judgements
+
+    found = store.study(study)
+    items = [RungAnswer.model_validate(each) for each in analysis.rungs(found.spec, judgements(store, found))]
+    return RungsAnswer(metric=found.spec.objective.metric, items=items)
