@@ -129,7 +129,10 @@ def send(
 
     def check(case: Case) -> None:
         scene.restore()
-        headers = {"Authorization": f"Bearer {token}"}
+        # A token of ours in the place of one that was made up. What is no token, or none, is sent as it is: to put it
+        # right would leave a request in which nothing is wrong.
+        is_token = str(case.headers.get("Authorization", "")).startswith("Bearer ")
+        headers = {"Authorization": f"Bearer {token}"} if is_token else None
         answer = scene.meant(case).call_and_validate(base_url=server, session=session, headers=headers)
         answered[answer.status_code] += 1
 
