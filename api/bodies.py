@@ -42,7 +42,7 @@ class StudyChange(BaseModel):
     concurrency: int | None = None
     """Trials at once; null for as many as the cluster can hold."""
     priority: int | None = None
-    """Of the studies that wait, those of a higher priority start first."""
+    """In its project, studies of a higher priority get what they can use before all others."""
     labels: dict[str, str] | None = None
     """All labels; they replace the old ones."""
 

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from api import packages
 from api.settings import Settings
+from api.shares import Capacity, Shares
 from hpo.errors import ClusterError, HpoError, LeaseHeldError, StudyNotFoundError
 from hpo.logs import study_context
 from hpo.protocols import Store
@@ -28,6 +29,7 @@ from hpo.trial import Study, StudyState
 log = logging.getLogger("api.controller")
 
 ROLE = "controller"
+AT_WORK = (StudyState.QUEUED, StudyState.STARTING, StudyState.RUNNING)
 
 HEARTBEAT_SECONDS = 30.0
 """Without a round for so long, the controller counts as stuck."""
@@ -48,7 +50,7 @@ CANNOT_RUN, LEASE_HELD = 2, 3
 """The driver's exit codes where the study can't be run, and where another driver holds it (`hpo.driver`)."""
 
 
-class JobsApi(Protocol):
+class JobsApi(Capacity, Protocol):
     """What the controller asks of a cluster (`cluster.jobs.Jobs`). All methods raise ClusterError."""
 
     address: str
@@ -83,7 +85,7 @@ class Health:
 
 
 class Controller:
-    """Submits queued studies, those of a higher priority first, then the oldest; starts a new driver where one has
+    """Submits queued studies as their turn comes (`api.shares`); starts a new driver where one has
     died, which goes on from what is recorded; and stops jobs that no study needs."""
 
     def __init__(
@@ -109,6 +111,7 @@ class Controller:
         self._beat = time.monotonic()
         self._ray: tuple[bool, str] = (False, "not asked yet")
         self._refusals: dict[str, int] = {}
+        self._shares = Shares(store)
 
     def start(self) -> None:
         self._beat = time.monotonic()
@@ -156,20 +159,20 @@ class Controller:
         self._ray = (True, f"Ray {version} at {jobs.address}")
         if not self._is_controller():
             return
-        for state, handle in (
-            (StudyState.QUEUED, self._submit),
-            (StudyState.STARTING, self._watch),
-            (StudyState.RUNNING, self._watch),
-        ):
-            found = sorted(self._studies(state), key=lambda study: (-study.spec.priority, study.created_at))
-            for study in found:
-                if self._stop.is_set():
-                    return
-                with study_context(study.name):
-                    try:
-                        handle(study, jobs)
-                    except ClusterError as error:
-                        log.warning("study %s: %s", study.name, error)
+        # By name: one that moves on in between is found twice.
+        studies = list({study.name: study for state in AT_WORK for study in self._studies(state)}.values())
+        starting = self._shares.starting(studies, jobs)
+        for study in sorted(studies, key=lambda study: (-study.spec.priority, study.created_at)):
+            if self._stop.is_set():
+                return
+            with study_context(study.name):
+                try:
+                    if study.state is not StudyState.QUEUED:
+                        self._watch(study, jobs)
+                    elif study.name in starting:
+                        self._submit(study, jobs)
+                except ClusterError as error:
+                    log.warning("study %s: %s", study.name, error)
         if time.monotonic() - self._swept_at > ORPHAN_SECONDS:
             self._stop_orphans(jobs)
 

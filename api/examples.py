@@ -25,8 +25,8 @@ TRIAL: dict[str, Any] = {
 }  # fmt: skip
 STUDY: dict[str, Any] = {
     "name": "headlines", "project": "vision", "spec": SPEC, "state": "running", "message": None, "package": None,
-    "attempt": 1, "job": "hpo-headlines-1", "version": 3, "created_at": 1770000000.0, "started_at": 1770000004.0,
-    "ended_at": None,
+    "attempt": 1, "job": "hpo-headlines-1", "version": 3, "share": 2, "waiting": None, "created_at": 1770000000.0,
+    "started_at": 1770000004.0, "ended_at": None,
 }  # fmt: skip
 INHERITANCE: dict[str, Any] = {
     "trial": 3, "generation": 1, "donor": 5, "donor_generation": 0, "step": 4,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api import examples
 from hpo.spec import ParamValue, StudySpec
-from hpo.trial import Action, FailureCause, StudyState, TrialState
+from hpo.trial import Action, FailureCause, StudyState, TrialState, WaitReason
 
 T = TypeVar("T")
 
@@ -98,6 +98,15 @@ class TrialAnswer(Answer):
         return self.params if self.value_params is None else self.value_params
 
 
+class WaitingAnswer(Answer):
+    """Why a study trains nothing although nobody has paused it."""
+
+    reason: WaitReason
+    """Which kind of reason."""
+    message: str
+    """For people, with the figures."""
+
+
 class StudyAnswer(Answer):
     """A study and where its search stands."""
 
@@ -120,7 +129,11 @@ class StudyAnswer(Answer):
     job: str | None
     """The Ray job that runs it, if there is one."""
     version: int
-    """One more with every change; the ETag."""
+    """One more with every change; the ETag. What it may have and waits for isn't counted."""
+    share: int | None = None
+    """How many trials it may train at once, as others want theirs; null where nobody has said so."""
+    waiting: WaitingAnswer | None = None
+    """What it waits for, where it could run and may train nothing; else null."""
     created_at: float
     """When it was submitted."""
     started_at: float | None

@@ -19,6 +19,8 @@ from hpo.errors import ClusterError
 
 _ENVIRONMENT = threading.Lock()
 
+MAX_NODES = 10_000
+"""As many as Ray gives at once."""
 WAIT_SECONDS = 45.0
 """How long a driver waits for the one before it to be gone: longer than a lease lasts."""
 
@@ -92,6 +94,19 @@ class Jobs:
         answer = self._request("GET", f"/api/jobs/{urllib.parse.quote(submission_id, safe='')}", missing_ok=True)
         code = answer.get("driver_exit_code")
         return code if isinstance(code, int) else None
+
+    def nodes(self) -> list[dict[str, float]]:
+        """What each node that is alive has in all, such as {"CPU": 8.0, "GPU": 1.0}."""
+        answer = self._request("GET", f"/api/v0/nodes?detail=true&limit={MAX_NODES}")
+        found = answer.get("data", {}).get("result", {}).get("result", [])
+        return [dict(node.get("resources_total") or {}) for node in found if node.get("state") == "ALIVE"]
+
+    def held(self) -> dict[str, float]:
+        """What of all nodes' CPUs and GPUs somebody holds, as of some seconds ago; empty where Ray doesn't say, as on a
+        cluster without Ray's own monitor."""
+        status = (self._request("GET", "/api/cluster_status").get("data") or {}).get("clusterStatus") or {}
+        usage = (status.get("loadMetricsReport") or {}).get("usage") or {}
+        return {kind: float(usage[kind][0]) for kind in ("CPU", "GPU") if kind in usage}
 
     def stop(self, submission_id: str) -> bool:
         """Ask a job to end; whether it was running. False where the cluster knows no such job."""

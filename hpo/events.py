@@ -35,6 +35,13 @@ _WENT_BACK = {
 KINDS: Mapping[str, EventKind] = {
     "study.created": EventKind("The study was submitted."),
     "study.queued": EventKind("The study waits for a driver again, after `resume`.", _MESSAGE),
+    "study.waiting": EventKind(
+        "The study could run, and has to wait.",
+        {
+            "reason": "max_studies, max_trials, max_gpus, priority, share, room or too_large",
+            "message": "why, for people",
+        },
+    ),
     "study.starting": EventKind("A driver is about to start.", _MESSAGE),
     "job.submitted": EventKind(
         "A Ray job for a driver was submitted.", {"attempt": "how many there have been", "job": "its name"}
@@ -134,7 +141,8 @@ KINDS: Mapping[str, EventKind] = {
         },
     ),
     "trial.requeued": EventKind(
-        "The trial has lost its workers and goes on from its last checkpoint, before all others.", _WENT_BACK
+        "The trial has lost its workers and goes on from its last checkpoint, before all others.",
+        {**_WENT_BACK, "reason?": "why, for people, where they were taken for other studies"},
     ),
     "trial.retried": EventKind(
         "The trial has raised, and goes on from its last checkpoint (`retry.errors`).",

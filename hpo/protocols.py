@@ -33,6 +33,7 @@ from hpo.trial import (
     StudyState,
     Trial,
     TrialState,
+    Waiting,
 )
 
 
@@ -182,6 +183,11 @@ class Store(Tenants, Protocol):
     def new_attempt(self, name: str, *, job_prefix: str) -> Study:
         """Count one more driver attempt and set the study's job to `{job_prefix}-{attempt}`; state becomes
         starting; event job.submitted. Atomic: two callers get two attempts."""
+
+    def allot(self, name: str, *, share: int | None, waiting: Waiting | None = None) -> Study:
+        """Say how many trials a study may train at once, and what it waits for; its version stays. Event study.waiting
+        where it comes to wait, or waits for a reason of another kind. Changes nothing for a study that is paused or
+        has ended: both are None there."""
 
     def steer(
         self,

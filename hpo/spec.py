@@ -175,7 +175,7 @@ class StudySpec(Table):
     logging: Logging = Logging()
     """Where its reports go beside the store."""
     priority: Annotated[Whole, Field(ge=-100, le=100)] = 0
-    """Of the studies that wait, those of a higher priority start first."""
+    """In its project, studies of a higher priority get what they can use before all others."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Words of your own, by name; they change nothing."""
 

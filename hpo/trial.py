@@ -34,6 +34,34 @@ class StudyState(StrEnum):
         return self in (StudyState.SUCCEEDED, StudyState.FAILED, StudyState.CANCELLED)
 
 
+class WaitReason(StrEnum):
+    """What a study that could run is waiting for."""
+
+    MAX_STUDIES = "max_studies"
+    """Its project runs as many studies as its quota allows."""
+    MAX_TRIALS = "max_trials"
+    """Its project trains as many trials as its quota allows."""
+    MAX_GPUS = "max_gpus"
+    """Its project holds as many GPUs as its quota allows."""
+    PRIORITY = "priority"
+    """Studies of a higher priority in its project use what the project has."""
+    SHARE = "share"
+    """Others have as good a right to what the cluster has, and came before."""
+    ROOM = "room"
+    """It is its turn, but trials of others have to end first."""
+    TOO_LARGE = "too_large"
+    """No trial of it ever fits on the nodes that are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a study trains nothing although nobody has paused it."""
+
+    reason: WaitReason
+    message: str
+    """For people, with the figures."""
+
+
 class TrialState(StrEnum):
     """pending → running ⇄ paused → completed | stopped (by the scheduler: an answer, no error) | failed."""
 
@@ -219,8 +247,8 @@ class Study:
     """One more with every change; the ETag."""
     share: int | None = None
     """How many trials it may train at once for the time being, as others want theirs; None where nobody said so."""
-    waiting: str | None = None
-    """What a study that could run is waiting for, for people."""
+    waiting: Waiting | None = None
+    """What it waits for, where it could run and may train nothing."""
     created_at: float
     started_at: float | None = None
     ended_at: float | None = None

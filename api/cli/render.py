@@ -76,7 +76,10 @@ def trainer(spec: StudySpec) -> str:
 
 
 def study_table(studies: Sequence[StudyAnswer]) -> Table:
-    table = Table("study", "state", "trainable", "objective", "search", "trials", "age", box=None, pad_edge=False)
+    """With a column for what studies wait for, where some do."""
+    waits = ["waits for"] if any(study.waiting for study in studies) else []
+    columns = ["study", "state", "trainable", "objective", "search", "trials", "age", *waits]
+    table = Table(*columns, box=None, pad_edge=False)
     for study in studies:
         spec = study.spec
         table.add_row(
@@ -84,6 +87,7 @@ def study_table(studies: Sequence[StudyAnswer]) -> Table:
             f"{spec.objective.direction} {escape(spec.objective.metric)}",
             f"{spec.search.algorithm} + {spec.scheduler.algorithm}", str(spec.budget.trials),
             duration(time.time() - study.created_at),
+            *([escape(study.waiting.message) if study.waiting else ""] if waits else []),
         )  # fmt: skip
     return table
 
@@ -116,6 +120,8 @@ def study_summary(study: StudyDetailAnswer) -> Group:
                         + params(best.best_params))
                  if best else "–"),
     ]  # fmt: skip
+    rows += [("share", f"{study.share} trials at once")] if study.share is not None else []
+    rows += [("waits for", escape(study.waiting.message))] if study.waiting else []
     rows += [("job", study.job)] if study.job else []
     rows += [("message", escape(study.message))] if study.message else []
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -165,7 +171,10 @@ class LiveView:
             return None
         if kind in ("trial.started", "trial.requeued", "trial.resumed"):
             self.running.setdefault(trial, 0)
-            return f"trial {trial} goes on after its workers were lost" if kind == "trial.requeued" else None
+            if kind != "trial.requeued":
+                return None
+            why = data.get("reason")
+            return f"trial {trial} waits: {why}" if why else f"trial {trial} goes on after its workers were lost"
         if kind == "trial.inherited":
             return f"trial {trial} goes on from trial {data.get('donor')}'s weights: {data.get('reason')}"
         if kind == "trial.paused":
@@ -180,6 +189,8 @@ class LiveView:
 
     def _study(self, kind: str, data: Mapping[str, object]) -> str | None:
         word = kind.removeprefix("study.")
+        if word == "waiting":
+            return f"waits: {data.get('message')}"
         if word in _COLOURS:
             self.state = word
         self.message = str(data.get("message") or self.message)

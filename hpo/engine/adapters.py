@@ -167,7 +167,10 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
             requeued=report.requeued,
         )
         if action is Action.CONTINUE:
-            return TrialScheduler.CONTINUE
+            if saved is None or len(self._ledger.at_work) <= self._num_groups():
+                return TrialScheduler.CONTINUE
+            # The study has had to give a group away. What is saved loses nothing; what saves nothing trains to its end.
+            self._ledger.preempt(number, reason="its workers are for other studies")
         self._cancel(result["job"])  # at once: Tune's own stop reaches the worker only with the next trial
         self._forget(trial)
         return TrialScheduler.STOP

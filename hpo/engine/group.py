@@ -34,6 +34,8 @@ MAX_RENEWALS = 1000
 STRAGGLER_SECONDS = 60.0
 """How long the study waits for the other groups once the first is ready."""
 START_TIMEOUT_SECONDS = 600.0
+LOOK_SECONDS = 5.0
+"""How often a study whose workers don't start looks whether the cluster is full."""
 LEAVE_SECONDS = 30.0
 
 
@@ -51,10 +53,12 @@ class WorkerGroups:
         """How long the workers may take to come to their next report, and to go home, when the study is over."""
         self.fault: Exception | None = None
         """Why the Conductor can't be reached, if it can't."""
+        self.is_closed = False
         self._ping: Any = None
         self._errors: list[str] = []
         self._threads: list[threading.Thread] = []
         self._groups = groups
+        self._crowded, self._looked_at = False, time.monotonic()
 
     def __enter__(self) -> WorkerGroups:
         quieten()
@@ -75,6 +79,7 @@ class WorkerGroups:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.is_closed = True
         try:
             ray.get(self.conductor.close.remote())
         except ray.exceptions.RayError as cause:
@@ -97,12 +102,29 @@ class WorkerGroups:
                 raise TrainableNotFoundError(f"the workers can't load {self.spec.trainable!r}: {error}")
             now = time.monotonic()
             first = first or (now if ready else None)
+            if self.is_closed:
+                return int(ready)
+            if not self.size:  # it may have none for the time being
+                deadline = now + START_TIMEOUT_SECONDS
+                time.sleep(0.2)
+                continue
             if ready >= self.size or (first and now - first > STRAGGLER_SECONDS):
                 return int(ready)
+            if self._is_crowded(now):
+                deadline = now + START_TIMEOUT_SECONDS
             if (lost := self.all_lost) or now > deadline:
                 why = lost or f"not within {START_TIMEOUT_SECONDS:g} s"
                 raise ClusterError(f"no worker group could be started: {why}")
             time.sleep(0.05)
+
+    def _is_crowded(self, now: float) -> bool:
+        """Whether others hold what a group needs: then it waits, for as long as they train."""
+        if now - self._looked_at > LOOK_SECONDS:
+            free, resources = ray.available_resources(), self.spec.resources
+            need = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
+            self._crowded = any(free.get(kind, 0.0) < each * resources.workers - 1e-6 for kind, each in need.items())
+            self._looked_at = now
+        return self._crowded
 
     def check(self) -> None:
         """Notice, without waiting, when the Conductor is gone."""
@@ -118,7 +140,7 @@ class WorkerGroups:
     @property
     def all_lost(self) -> str | None:
         """Why no group is left, if none is."""
-        if any(thread.is_alive() for thread in self._threads):
+        if not self.size or any(thread.is_alive() for thread in self._threads):
             return None
         return "; ".join(self._errors) or "all worker groups have ended"
 

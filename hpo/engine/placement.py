@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from hpo.errors import PlacementError
+from hpo.room import Node
 from hpo.spec import Resources
-
-Node = Mapping[str, float]
-"""A node's resources in all, such as {"CPU": 8.0, "GPU": 1.0}."""
 
 
 def groups_that_fit(resources: Resources, nodes: Sequence[Node], *, at_most: int) -> int:

@@ -49,6 +49,8 @@ class Recorder:
         self._commands: deque[Command] = deque()
         self._last_command = 0
         self._listened_at = 0.0
+        self.share: int | None = None
+        """How many trials the study may train at once, by the store."""
         self._thread = threading.Thread(target=self._run, name="hpo-recorder", daemon=True)
 
     def __enter__(self) -> Recorder:
@@ -119,6 +121,7 @@ class Recorder:
         if now - self._listened_at < LISTEN_SECONDS or self._closing.is_set():
             return
         self._listened_at = now
+        self.share = self._store.study(self._lease.study).share
         for command in self._store.commands(self._lease.study):
             if command.id > self._last_command:
                 self._commands.append(command)

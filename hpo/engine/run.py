@@ -56,11 +56,13 @@ class Outcome:
     """Another driver holds the lease now: write nothing more."""
 
 
-def plan_groups(spec: StudySpec) -> int:
-    """How many worker groups the cluster holds for this study. Raises PlacementError if none ever fits."""
+def plan_groups(spec: StudySpec, share: int | None = None) -> int:
+    """How many worker groups the cluster holds for this study, which may have `share` of them. Raises PlacementError if
+    none ever fits."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     at_most = min(spec.concurrency or spec.budget.trials, spec.budget.trials)
-    return groups_that_fit(spec.resources, nodes, at_most=at_most)
+    groups = groups_that_fit(spec.resources, nodes, at_most=at_most)
+    return groups if share is None else min(groups, share)
 
 
 def run_study(
@@ -79,10 +81,13 @@ def run_study(
     write to the same place. Raises PlacementError when the cluster can never hold the workers, InvalidSpecError when
     Ray Tune refuses the options of one of its own schedulers, and StorageError when S3 can't tell what it holds.
     """
-    groups = plan_groups(study.spec)
+    groups = plan_groups(study.spec, study.share)
+    if isinstance(study.spec.scheduler, RaySchedule):
+        groups = max(1, groups)  # its number stays
     spec = begin_spec(study, store)
     escape = _escape(spec)
     with Recorder(store, lease, lease_seconds=lease_seconds) as recorder:
+        recorder.share = study.share
         searcher, scheduler = (registry.searcher(spec), escape.seat) if escape else registry.pair(spec)
         ledger = Ledger(
             spec,
@@ -133,7 +138,8 @@ def _watch_start(
     try:
         placed = {"groups": workers.wait_ready(), "workers": spec.resources.workers}
     except ray.exceptions.RayError as error:
-        workers.fault = workers.fault or error
+        if not workers.is_closed:
+            workers.fault = workers.fault or error
     except HpoError as error:
         ledger.progress.error = ledger.progress.error or str(error)
     else:
@@ -152,8 +158,10 @@ def _tune(
     escape: RayEscape | None,
 ) -> None:
     progress = ledger.progress
+    share = recorder.share
 
     def poll() -> None:
+        nonlocal share
         progress.check_clock(ledger.clock())
         if progress.is_over:
             return
@@ -170,6 +178,9 @@ def _tune(
             progress.finish_reason = "the study was interrupted"
         while not progress.is_over and (command := recorder.command()) is not None:
             ledger.orders.obey(command)
+        if not escape and recorder.share != share:
+            share = recorder.share
+            resize()
         if progress.is_over:
             workers.leave_seconds = HASTY_SECONDS if ledger.orders.ending else workers.leave_seconds
 
@@ -181,19 +192,25 @@ def _tune(
 
     def resize() -> None:
         try:
-            groups = plan_groups(ledger.spec)
+            groups = plan_groups(ledger.spec, recorder.share)
         except PlacementError:  # a node is away just now: what is there stays
             return
         if groups != workers.size:
             workers.resize(groups)
-            schedule.preempt(groups)
+
+    def change() -> None:
+        resize()
+        if (
+            ledger.spec.concurrency is not None
+        ):  # it is asked for; to keep to a share has time until the next checkpoint
+            schedule.preempt(ledger.spec.concurrency)
 
     if escape:
         search, schedule = escape.adapters(ledger, cancel, poll, workers.size)
     else:
         search = SearchAdapter(ledger, dict(spec.fixed), lambda: workers.size)
         schedule = ScheduleAdapter(ledger, cancel, poll, cancel_leg, lambda: workers.size)
-        ledger.orders.on_stop, ledger.orders.on_change = schedule.leave, resize
+        ledger.orders.on_stop, ledger.orders.on_change = schedule.leave, change
     lease = escape.lease if escape else TrialLease
     # The lease holds no CPU, which is all for the workers. Tune refuses an empty demand: a byte of memory it is.
     demand = tune.PlacementGroupFactory([{"CPU": 0, "memory": 1}])

@@ -37,6 +37,7 @@ from hpo.trial import (
     Study,
     StudyState,
     TrialState,
+    Waiting,
 )
 
 T = TypeVar("T")
@@ -92,6 +93,9 @@ class MemoryStore(MemoryTenants, MemoryReader):
     def new_attempt(self, name: str, *, job_prefix: str) -> Study:
         """As the protocol says; a study in a final state is returned as it is, with no attempt counted."""
         return self._change(name, lambda study, now: transitions.attempted(study, job_prefix, now))
+
+    def allot(self, name: str, *, share: int | None, waiting: Waiting | None = None) -> Study:
+        return self._change(name, lambda study, now: transitions.allotted(study, share, waiting, now))
 
     def _change(
         self,

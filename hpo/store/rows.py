@@ -32,6 +32,8 @@ from hpo.trial import (
     StudyState,
     Trial,
     TrialState,
+    Waiting,
+    WaitReason,
 )
 
 
@@ -248,7 +250,7 @@ def study_values(study: Study) -> dict[str, Any]:
         "started_at": study.started_at,
         "ended_at": study.ended_at,
         "share": study.share,
-        "waiting": study.waiting,
+        "waiting": json.dumps([study.waiting.reason.value, study.waiting.message]) if study.waiting else None,
     }
 
 
@@ -267,8 +269,15 @@ def to_study(values: Values) -> Study:
         started_at=values["started_at"],
         ended_at=values["ended_at"],
         share=values["share"],
-        waiting=values["waiting"],
+        waiting=_waiting(values["waiting"]),
     )
+
+
+def _waiting(text: str | None) -> Waiting | None:
+    if text is None:
+        return None
+    reason, message = json.loads(text)
+    return Waiting(WaitReason(reason), message)
 
 
 @lru_cache(maxsize=256)

@@ -23,7 +23,7 @@ from hpo.store.series import SqlSeries
 from hpo.store.tables import checkpoints, leases, requests, studies
 from hpo.store.tenants import SqlTenants
 from hpo.tenancy import DEFAULT_PROJECT
-from hpo.trial import Event, Lease, Row, Study, StudyState
+from hpo.trial import Event, Lease, Row, Study, StudyState, Waiting
 
 _PATHS_AT_ONCE = 500
 
@@ -96,6 +96,9 @@ class SqlStore(SqlTenants, SqlSteering, SqlReader, SqlOutlines, SqlSeries):
     def new_attempt(self, name: str, *, job_prefix: str) -> Study:
         """As the protocol says; a study in a final state is returned as it is, with no attempt counted."""
         return self._change(name, lambda study, now: transitions.attempted(study, job_prefix, now))
+
+    def allot(self, name: str, *, share: int | None, waiting: Waiting | None = None) -> Study:
+        return self._change(name, lambda study, now: transitions.allotted(study, share, waiting, now))
 
     def _change(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo.spec import StudySpec
 from hpo.store.rows import clean
-from hpo.trial import Event, Study, StudyState, TrialState
+from hpo.trial import Event, Study, StudyState, TrialState, Waiting
 
 
 def created(
@@ -38,6 +38,8 @@ def moved(
         return study, None
     if after.state is study.state:
         return replace(after, version=study.version + 1), None
+    if after.state is StudyState.PAUSED or after.state.is_final:
+        after = replace(after, share=None, waiting=None)
     after = replace(
         after,
         version=study.version + 1,
@@ -46,6 +48,19 @@ def moved(
     )
     data = {} if message is None else {"message": after.message}
     return after, Event(study=study.name, kind=f"study.{after.state}", data=data, recorded_at=now)
+
+
+def allotted(study: Study, share: int | None, waiting: Waiting | None, now: float) -> tuple[Study, Event | None]:
+    """The study with another share, or another thing that it waits for. Its version stays: nobody has changed what it
+    is to do. An event where it comes to wait, or waits for something of another kind."""
+    if study.state is StudyState.PAUSED or study.state.is_final:
+        return study, None
+    waiting = replace(waiting, message=clean(waiting.message)) if waiting else None
+    after = replace(study, share=share, waiting=waiting)
+    if waiting is None or (study.waiting and study.waiting.reason is waiting.reason):
+        return after, None
+    data = {"reason": waiting.reason.value, "message": waiting.message}
+    return after, Event(study=study.name, kind="study.waiting", data=data, recorded_at=now)
 
 
 def attempted(study: Study, job_prefix: str, now: float) -> tuple[Study, Event | None]:

@@ -28,6 +28,8 @@ class FakeJobs:
         self.reachable = True
         self.code: int | None = 1
         self.stopped: list[str] = []
+        self.have: list[dict[str, float]] = [{"CPU": 64.0}]
+        self.taken: dict[str, float] = {}
 
     def ping(self) -> str:
         if not self.reachable:
@@ -47,6 +49,12 @@ class FakeJobs:
 
     def statuses(self) -> dict[str, str]:
         return dict(self.jobs)
+
+    def nodes(self) -> list[dict[str, float]]:
+        return self.have
+
+    def held(self) -> dict[str, float]:
+        return self.taken
 
     def stop(self, submission_id: str) -> bool:
         self.stopped.append(submission_id)

@@ -11,6 +11,7 @@ from conformance.store_outlines import OutlineConformance
 from conformance.store_requests import RequestConformance
 from conformance.store_rows import RowConformance
 from conformance.store_series import SeriesConformance
+from conformance.store_shares import ShareConformance
 from conformance.store_steering import SteeringConformance
 from conformance.store_steering_changes import SteeringChangesConformance
 from conformance.store_studies import StudyConformance
@@ -24,7 +25,7 @@ from hpo.trial import Lease
 class StoreConformance(
     StudyConformance, RowConformance, HistoryConformance, EventConformance, CensusConformance, SteeringConformance,
     SteeringChangesConformance, RequestConformance, ListConformance, SeriesConformance, OutlineConformance,
-    TenantConformance,
+    TenantConformance, ShareConformance,
 ):  # fmt: skip
     """Subclasses give `store`, and `peer`: another store on the same database, as in another process."""
 
