@@ -85,8 +85,24 @@ def update_study(connection: Connection, study_id: int, before: Study, after: St
 
 
 def prepare(rows: Sequence[Row]) -> list[tuple[type, dict[str, Any]]]:
-    """The rows as columns, before any transaction begins. Raises what `encode` raises."""
-    return [(type(row), encode(row)) for row in rows]
+    """The rows as columns, before any transaction begins. Raises what `encode` raises.
+
+    Of a trial that comes more than once only the last row is left, with the first one's created_at: a batch of a busy
+    study has a trial with every report.
+    """
+    first: dict[int, Trial] = {}
+    last: dict[int, Trial] = {}
+    for row in rows:
+        if isinstance(row, Trial):
+            first.setdefault(row.number, row)
+            last[row.number] = row
+    encoded: list[tuple[type, dict[str, Any]]] = []
+    for row in rows:
+        if not isinstance(row, Trial):
+            encoded.append((type(row), encode(row)))
+        elif row is last[row.number]:
+            encoded.append((Trial, encode(row) | {"created_at": first[row.number].created_at}))
+    return encoded
 
 
 def append(connection: Connection, study_id: int, last_id: int, batch: Sequence[tuple[type, dict[str, Any]]]) -> None:
@@ -100,7 +116,7 @@ def append(connection: Connection, study_id: int, last_id: int, batch: Sequence[
             values = values | {"id": last_id}
         groups.setdefault(kind, []).append(values | {"study_id": study_id})
     if Trial in groups:
-        _put_trials(connection, groups[Trial])
+        bulk.put(connection, tables.trials, groups[Trial], twice="replace")
     steps = 0
     for kind, table in _ONCE.items():
         if kind in groups:
@@ -112,15 +128,6 @@ def append(connection: Connection, study_id: int, last_id: int, batch: Sequence[
     connection.execute(
         update(studies).where(studies.c.id == study_id).values(last_id=last_id, steps=studies.c.steps + steps)
     )
-
-
-def _put_trials(connection: Connection, trials: Sequence[dict[str, Any]]) -> None:
-    """Insert or replace trials; the last one of a number counts, and created_at stays."""
-    latest: dict[int, dict[str, Any]] = {}
-    for values in trials:
-        first = latest.get(values["number"], values)
-        latest[values["number"]] = values | {"created_at": first["created_at"]}
-    bulk.put(connection, tables.trials, list(latest.values()), twice="replace")
 
 
 def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
