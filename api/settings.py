@@ -47,6 +47,13 @@ class Settings(BaseSettings):
     """Where the service listens; `0.0.0.0` for all interfaces."""
     port: int = 8000
     """The service's."""
+    tls_cert: Path | None = None
+    """The service speaks TLS with this certificate: a PEM file, with those of its authorities after it."""
+    tls_key: Path | None = None
+    """The private key of the certificate: a PEM file without a passphrase."""
+    tls_ca: Path | None = None
+    """The authority whose certificates a client takes: a PEM file; the public ones unless given, and on the machine of
+    `hpo up` the service's own."""
     ray_address: str = ""
     """The dashboard of a Ray cluster elsewhere; the head that `hpo up` starts unless given."""
     ray_token: SecretStr | None = None
@@ -65,12 +72,17 @@ class Settings(BaseSettings):
     """What the client's requests with the service's own token are about: all projects unless given, and `default` for a
     new study. Any other token has a project of its own."""
     url: str = ""
-    """Where clients find the service; `http://$HPO_HOST:$HPO_PORT` unless given."""
+    """Where clients find the service; `http://$HPO_HOST:$HPO_PORT` unless given, or `https://` with HPO_TLS_CERT."""
 
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @field_validator("tls_cert", "tls_key", "tls_ca", mode="before")
+    @classmethod
+    def _file(cls, given: object) -> object:
+        return Path(given).expanduser().absolute() if isinstance(given, str | Path) and str(given) else None
 
     @field_validator("database_url")
     @classmethod
@@ -96,12 +108,12 @@ class Settings(BaseSettings):
     def _url(cls, url: str, info: ValidationInfo) -> str:
         if url or "host" not in info.data or "port" not in info.data:
             return url.rstrip("/")
-        return _local_url(info.data["host"], info.data["port"])
+        return _local_url(info.data["host"], info.data["port"], tls=info.data.get("tls_cert") is not None)
 
     @property
     def local_url(self) -> str:
         """Where the service is found on its own machine."""
-        return _local_url(self.host, self.port)
+        return _local_url(self.host, self.port, tls=self.tls_cert is not None)
 
     @property
     def packages(self) -> Path:
@@ -143,9 +155,9 @@ class Settings(BaseSettings):
         return token
 
 
-def _local_url(host: str, port: int) -> str:
+def _local_url(host: str, port: int, *, tls: bool) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # all interfaces: the loopback is one
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _read(path: Path) -> str | None:

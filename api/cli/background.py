@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from api import tls
 from api.client import Client
 from api.ports import check_free
 from api.schemas import ReadyAnswer
@@ -52,6 +53,7 @@ def start(settings: Settings, *, timeout_seconds: float = 60.0) -> Service:
     """Start the service and wait until it is ready; harmless where it runs. Raises ServiceError."""
     running = find(settings)
     if running is None:
+        tls.pair(settings)
         check_free(settings.host, settings.port, "HPO_PORT", "the service")
         running = _spawn(settings)
     try:
@@ -79,7 +81,7 @@ def _spawn(settings: Settings) -> Service:
 
 
 def _wait_until_ready(settings: Settings, service: Service, deadline: float) -> None:
-    with Client(settings.local_url, settings.known_token()) as client:
+    with Client(settings.local_url, settings.known_token(), trust=tls.own(settings)) as client:
         while True:
             answer: ReadyAnswer | None = None
             try:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 
-from api import storage
+from api import storage, tls
 from api.client import Client
 from api.doctor import checkpoints, database, studies
 from api.doctor.check import Check
@@ -28,7 +28,13 @@ MIN_FREE_BYTES = 2_000_000_000
 def all_checks(settings: Settings) -> list[Check]:
     ready = _readiness(settings)
     found = [*_versions(settings), *_torch(settings), *_folders(settings), *database.check(settings)]
-    found += [*_tokens(settings), *_cluster(settings), *_service(settings, ready), *_work(settings, ready)]
+    found += [
+        *_tokens(settings),
+        *_tls(settings),
+        *_cluster(settings),
+        *_service(settings, ready),
+        *_work(settings, ready),
+    ]
     return found
 
 
@@ -82,6 +88,21 @@ def _tokens(settings: Settings) -> Iterator[Check]:
         yield Check(what, private, f"{path}, mode {mode:o}", "" if private else f"chmod 600 {path}")
 
 
+def _tls(settings: Settings) -> Iterator[Check]:
+    """The service's certificate, and whether it is alone with its key."""
+    try:
+        pair = tls.pair(settings)
+        tls.trust(settings)
+    except HpoError as error:
+        yield Check("tls", False, str(error), "correct HPO_TLS_CERT, HPO_TLS_KEY or HPO_TLS_CA")
+        return
+    if pair is None:
+        return
+    mode = stat.S_IMODE(pair.key.stat().st_mode)
+    private = mode & 0o007 == 0  # its group may be that of the certificates
+    yield Check("tls", private, f"{pair.cert}; its key has mode {mode:o}", "" if private else f"chmod o= {pair.key}")
+
+
 def _cluster(settings: Settings) -> Iterator[Check]:
     if (jobs := _jobs(settings)) is not None:
         try:
@@ -108,11 +129,11 @@ def _jobs(settings: Settings) -> Jobs | None:
 
 def _readiness(settings: Settings) -> ReadyAnswer | None:
     """What the service says of itself; None where it doesn't answer."""
-    with Client(settings.url, settings.known_token(), timeout_seconds=5) as client:
-        try:
+    try:
+        with Client.of(settings, timeout_seconds=5) as client:
             return client.ready()
-        except HpoError:
-            return None
+    except HpoError:
+        return None
 
 
 REMEDIES = {
@@ -132,7 +153,7 @@ def _service(settings: Settings, ready: ReadyAnswer | None) -> Iterator[Check]:
     for name, part in ready.parts.items():
         remedy = "" if part.ok else REMEDIES.get(name, "hpo down, then hpo up")
         yield Check(f"service: {name}", part.ok, part.detail, remedy)
-    with Client(settings.url, settings.known_token(), timeout_seconds=5) as client:
+    with Client.of(settings, timeout_seconds=5) as client:
         try:
             client.studies(page_size=1)
         except HpoError as error:

@@ -58,7 +58,7 @@ def demo(
         typer.echo(f"     API docs        {settings.url}/docs   (token: {settings.home / 'token'})")
         typer.echo(f"     Ray dashboard   {head.dashboard_url}   (token: {settings.home / 'ray_token'})")
         typer.echo(f"2/4  submitting {path.name} over REST; the weak half of the trials is stopped at each rung")
-        with Client(settings.url, settings.known_token()) as client:
+        with Client.of(settings) as client:
             data = specfile.override(specfile.read_file(path), [f"concurrency={min(MAX_GROUPS, num_cpus)}"])
             study = client.create_study(data)
             groups = _follow(client, study.name)

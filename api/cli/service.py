@@ -71,7 +71,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     settings = Settings()
     head = local.status(settings.home)
     parts: dict[str, dict[str, object]] = {}
-    with Client(settings.url, settings.known_token(), timeout_seconds=5) as client:
+    with Client.of(settings, timeout_seconds=5) as client:
         try:
             answer = client.ready()
             ready, parts = answer.ready, {name: part.model_dump() for name, part in answer.parts.items()}
@@ -99,6 +99,7 @@ def serve() -> None:
 
     import uvicorn
 
+    from api import tls
     from api.app import create_app, make_controller
     from api.ports import check_free
     from api.settings import Settings
@@ -106,6 +107,7 @@ def serve() -> None:
     from hpo.store import open_store
 
     settings = Settings()
+    pair = tls.pair(settings)
     logs.configure(settings.log_format)
     for chatty in ("httpx", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -115,7 +117,8 @@ def serve() -> None:
         app = create_app(settings, store, controller=make_controller(settings, store))
         uvicorn.run(
             app, host=settings.host, port=settings.port, log_level="info", log_config=None, access_log=False,
-            server_header=False, timeout_graceful_shutdown=3,
+            server_header=False, timeout_graceful_shutdown=3, ssl_certfile=pair and pair.cert,
+            ssl_keyfile=pair and pair.key,
         )  # fmt: skip
     finally:
         store.close()

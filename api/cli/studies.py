@@ -32,7 +32,7 @@ def connect(project: str | None = None) -> Client:
     from api.settings import Settings
 
     settings = Settings()
-    return Client(settings.url, settings.known_token(), project=project or settings.project)
+    return Client.of(settings, project=project or settings.project)
 
 
 def print_json(data: Any) -> None:

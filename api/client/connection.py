@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
+import random
 import socket
+import ssl
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +18,8 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from api import tls
+from api.settings import Settings
 from hpo.errors import Problem, ServiceError
 from hpo.spec import StudySpec
 from hpo.specfile import to_data
@@ -23,6 +28,8 @@ A = TypeVar("A", bound=BaseModel)
 
 PATIENCE_SECONDS = 600.0
 """The first byte of a table with named columns comes when all of its rows were read."""
+WAIT_SECONDS = 60.0
+"""How long a request that is one too many is put off at most."""
 
 
 class Connection:
@@ -35,18 +42,31 @@ class Connection:
         *,
         project: str | None = None,
         timeout_seconds: float = 30.0,
+        wait_seconds: float = WAIT_SECONDS,
+        trust: ssl.SSLContext | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`project` is what requests with the service's own token are about; any other token has its own."""
-        self.url = url.rstrip("/")
+        """`project` is what requests with the service's own token are about; any other token has its own. A request
+        that is one too many (429) is sent again when the service says so, for `wait_seconds` in all. `trust` holds
+        the authorities whose certificates are taken; the public ones unless given."""
+        self.url, self._wait_seconds = url.rstrip("/"), wait_seconds
         headers = {"X-Hpo-User": _user()} | ({"Authorization": f"Bearer {token}"} if token else {})
         headers |= {"X-Hpo-Project": project} if project else {}
         try:
             self._http = httpx.Client(
-                base_url=self.url, headers=headers, timeout=timeout_seconds, transport=transport, trust_env=False
-            )
+                base_url=self.url, headers=headers, timeout=timeout_seconds, transport=transport, trust_env=False,
+                verify=True if trust is None else trust,
+            )  # fmt: skip
         except (httpx.InvalidURL, ValueError, UnicodeError) as error:
             raise ServiceError(f"{url!r} is no address of a service ({error}); correct HPO_URL") from None
+
+    @classmethod
+    def of(cls, settings: Settings, *, project: str | None = None, timeout_seconds: float = 30.0) -> Self:
+        """To the service of the settings, with their token."""
+        return cls(
+            settings.url, settings.known_token(), project=project, timeout_seconds=timeout_seconds,
+            trust=tls.trust(settings),
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -62,28 +82,47 @@ class Connection:
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         if method == "POST":  # a lost answer is asked for once more, and nothing happens twice
             kwargs["headers"] = {"Idempotency-Key": uuid.uuid4().hex, **kwargs.get("headers", {})}
+        until = time.monotonic() + self._wait_seconds
+        while True:
+            response = self._send_once(method, path, **kwargs)
+            if response.is_success:
+                return response
+            self._wait(error_of(response), until)
+
+    def _send_once(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         try:
             try:
-                response = self._http.request(method, path, **kwargs)
+                return self._http.request(method, path, **kwargs)
             except (httpx.RemoteProtocolError, httpx.ReadError):
                 if method not in ("POST", "GET"):
                     raise
-                response = self._http.request(method, path, **kwargs)
+                return self._http.request(method, path, **kwargs)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from None
-        if not response.is_success:
-            raise error_of(response)
-        return response
+
+    def _wait(self, error: ServiceError, until: float) -> None:
+        """Wait as long as the service says (429, which has changed nothing), or raise its error: where it says
+        something else, or where that would be too late."""
+        if error.status != 429:
+            raise error
+        # Not to the second, or all that were refused together would come back together.
+        seconds = max(error.retry_after or 1.0, 0.1) * random.uniform(1.0, 1.1)
+        if time.monotonic() + seconds > until:
+            raise error
+        time.sleep(seconds)
 
     def _download(self, path: str, name: str, **parameters: Any) -> Iterator[bytes]:
         """An answer in pieces, as it comes. `name` is for errors."""
         timeout = httpx.Timeout(30.0, read=PATIENCE_SECONDS)
+        until = time.monotonic() + self._wait_seconds
         try:
-            with self._http.stream("GET", path, params=query_of(**parameters), timeout=timeout) as response:
-                if response.status_code != 200:
+            while True:
+                with self._http.stream("GET", path, params=query_of(**parameters), timeout=timeout) as response:
+                    if response.status_code == 200:
+                        yield from response.iter_bytes()
+                        return
                     response.read()
-                    raise error_of(response)
-                yield from response.iter_bytes()
+                self._wait(error_of(response), until)
         except httpx.RemoteProtocolError as error:
             raise ServiceError(f"{name} broke off ({error}); try it again") from None
         except (httpx.TransportError, httpx.StreamError) as error:
@@ -99,6 +138,8 @@ class Connection:
             ) from None
 
     def _unreachable(self, error: Exception) -> ServiceError:
+        if (fault := tls.fault(self.url, error)) is not None:
+            return ServiceError(fault)
         return ServiceError(
             f"the service at {self.url} can't be reached ({error or type(error).__name__}); "
             "start it with `hpo up`, or set HPO_URL"

@@ -31,7 +31,9 @@ class Events(Studies):
                 if self.study(study).state.is_final:
                     return
             except ServiceError as error:
-                if error.status is not None and error.status < 500:
+                if error.status == 429:
+                    self._wait(error, given_up)
+                elif error.status is not None and error.status < 500:
                     raise
                 if time.monotonic() > given_up:
                     raise

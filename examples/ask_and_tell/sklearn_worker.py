@@ -26,5 +26,5 @@ def train(params, trial):
 
 if __name__ == "__main__":
     settings = Settings()  # HPO_URL, HPO_TOKEN
-    with Client(settings.url, settings.known_token()) as client:
+    with Client.of(settings) as client:
         print(f"trained {client.work(sys.argv[1], train)} trials")

@@ -25,7 +25,8 @@ def page() -> str:
         _INTRO
         + markdown_table(["variable", "type", "default", "rule", ""], rows)
         + f"\nWhere `HPO_STORAGE` is on S3, jobs get these from the service as well: {names}.\n"
-        "\nClients need `HPO_URL` and `HPO_TOKEN` only, or `HPO_HOME` on the machine of `hpo up`.\n"
+        "\nClients need `HPO_URL` and `HPO_TOKEN` only, and `HPO_TLS_CA` for an authority of your own; or `HPO_HOME` "
+        "on the machine of `hpo up`.\n"
     )
 
 
