@@ -11,7 +11,7 @@ import hmac
 import math
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import anyio
@@ -22,7 +22,7 @@ from api import tokens
 from api.access import Level, least
 from api.errors import ApiError
 from api.rates import MAX_KEYS, Buckets, neighbourhood
-from hpo.errors import ProjectNotFoundError, StudyNotFoundError
+from hpo.errors import Problem, ProjectNotFoundError, StudyNotFoundError
 from hpo.protocols import Store
 from hpo.tenancy import DEFAULT_PROJECT, Token
 
@@ -33,6 +33,9 @@ FAILURES_A_MINUTE = 30
 """How many wrong tokens an address may send; also at once."""
 BURST_SECONDS = 10
 """A token may send at once what its rate gives in so many seconds."""
+
+MAX_PROJECT = 200
+"""Characters of an X-Hpo-Project."""
 
 TOKEN = "token:"
 """How the history names who asked with a token of the store's; no other name begins so."""
@@ -51,6 +54,8 @@ class Access:
     """Where; None for all projects."""
     who: str | None = None
     """`token:NAME`, for the history; None for the root, which may say itself who it is."""
+    key: tuple[str, str] | None = field(default=None, repr=False)
+    """The id and the digest of the token; None for the root, which doesn't end."""
 
     @property
     def home(self) -> str:
@@ -91,24 +96,30 @@ class Gate:
             self._root_was_here = True
             self._take("root")
             return Access(Level.ROOT, None)
-        token = await self._token(presented, digest)
+        token = await self._token(tokens.id_of(presented), digest)
         if token is None or not token.is_live(time.time()):
             self._failures.take(address)
             fault = "is not this service's" if token is None else "is revoked" if token.revoked_at else "has run out"
             raise _unauthorized(f"the token {fault}")
         self._take(token.id)
-        return Access(Level.of(token.role), token.project, TOKEN + token.name)
+        return Access(Level.of(token.role), token.project, TOKEN + token.name, (token.id, digest))
+
+    async def is_still(self, access: Access) -> bool:
+        """Whether who was let in would be let in now: his token may have been revoked since, or have run out."""
+        if access.key is None:
+            return True
+        token = await self._token(*access.key)
+        return token is not None and token.is_live(time.time())
 
     def refresh(self) -> None:
         """Ask the store anew for every token: one was revoked, or its project is gone."""
         self._fresh_since = time.monotonic()
 
-    async def _token(self, presented: str, digest: str) -> Token | None:
+    async def _token(self, id: str | None, digest: str) -> Token | None:
         token, asked = self._known.get(digest, (None, -math.inf))
         now = time.monotonic()
         if asked > self._fresh_since and now - asked < KNOWN_SECONDS:
             return token
-        id = tokens.id_of(presented)
         found = None if id is None else await anyio.to_thread.run_sync(self._store.authenticate, id, digest)
         self._known.pop(digest, None)
         if found is not None:
@@ -129,7 +140,7 @@ async def admit(
         str | None,
         Header(
             description="The project that a request with the service's own token is about; all unless given.",
-            max_length=200, examples=["vision"],
+            json_schema_extra={"maxLength": MAX_PROJECT}, examples=["vision"],  # checked after the token
         ),
     ] = None,
 ) -> Access:  # fmt: skip
@@ -146,6 +157,13 @@ async def admit(
             f"{request.method} {path} needs {_named(needed)}, but yours is {_named(access.level)}; ask for another one",
         )  # fmt: skip
     if x_hpo_project:
+        if len(x_hpo_project) > MAX_PROJECT:
+            fault = Problem(
+                "/header/x-hpo-project",
+                f"{x_hpo_project[:20]!r}… has {len(x_hpo_project)} characters, but a project's name has at most "
+                f"{MAX_PROJECT}", "name the project, or leave the header out",
+            )  # fmt: skip
+            raise ApiError(422, "invalid-request", str(fault), problems=[fault])
         access.to(x_hpo_project)
         if access.project is None:
             await anyio.to_thread.run_sync(store.project, x_hpo_project)

@@ -208,9 +208,13 @@ class Controller:
     def _hand_over(self, study: Study, jobs: JobsApi) -> None:
         """Submit the study's job. Safe to repeat: its id is the study and the attempt, and Ray takes an id once."""
         assert study.job is not None  # new_attempt has set it
+        # What was allowed when the study was submitted may not be any more.
+        if faults := list(self._settings.rules.faults(study.spec.trainable, study.package is not None)):
+            self._fail(study, "\n".join(map(str, faults)))
+            return
         folder = None
         if study.package is not None:
-            folder = packages.folder_of(self._settings.packages, study.package)
+            folder = packages.folder_of(self._settings.package_folder, study.package)
             if folder is None:
                 self._fail(study, f"its package {study.package} is gone; upload the working folder again")
                 return

@@ -9,8 +9,10 @@ from the store again. So neither a slow listener nor many of them hold memory or
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -27,6 +29,8 @@ T = TypeVar("T")
 POLL_SECONDS = 0.3
 PAGE = 500
 """Events that are read at once."""
+CHECK_SECONDS = 2.0
+"""How often it is asked whether a listener may still listen."""
 RECENT = 2000
 """Events that are kept for those who listen."""
 READERS = 4
@@ -41,20 +45,29 @@ class Feeds:
         self._feeds: dict[str, _Feed] = {}
         self._readers: anyio.CapacityLimiter | None = None
 
-    async def follow(self, study: str, after: int) -> AsyncIterator[bytes]:
+    async def follow(
+        self, study: str, after: int, *, may: Callable[[], Awaitable[bool]] | None = None
+    ) -> AsyncIterator[bytes]:
         """The events with higher ids as they are sent, some at a time, until the study is final and all were given.
-        Ends too where the study is deleted or the database is away: the client asks again, and is told which."""
+        Ends too where the study is deleted, the database is away, or `may`, which is asked every CHECK_SECONDS, says
+        no: the client asks again, and is told which."""
+        asked = time.monotonic()
         feed = self._feeds.setdefault(study, _Feed(self._recent))
         feed.listeners += 1
         try:
             while True:
+                if may is not None and time.monotonic() - asked >= CHECK_SECONDS:
+                    if not await may():
+                        return
+                    asked = time.monotonic()
                 if feed.has(after):
                     news = feed.news
                     found = feed.since(after)
                     if not found:
                         if feed.is_over:
                             return
-                        await news.wait()
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(news.wait(), CHECK_SECONDS)
                         continue
                 else:
                     rows = await self._read(partial(self._store.events, study, after=after, limit=PAGE))

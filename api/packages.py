@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
+from api.deployment import Rules
 from api.errors import ApiError
 from api.schemas import DIGEST
 from hpo.errors import Problem
@@ -31,6 +32,12 @@ def folder_of(root: Path, digest: str) -> Path | None:
         return None
     folder = root / digest.removeprefix("sha256:")
     return folder if folder.is_dir() else None
+
+
+def check_taken(rules: Rules) -> None:
+    """Raises ApiError where the deployment takes no packages."""
+    if (fault := rules.package_fault()) is not None:
+        raise ApiError(422, "invalid-package", f"{fault.detail}; {fault.hint}", problems=[fault])
 
 
 def checked_folder(root: Path, digest: str) -> Path:

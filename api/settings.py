@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,9 +11,11 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from api.deployment import Rules
 from hpo.engine.files import Address, S3Address, address
 
 SQLITE = "sqlite:///"
+_PATTERN = re.compile(r"[A-Za-z_*?][\w*?.]*(:[\w*?]+)?")
 S3_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -68,6 +71,12 @@ class Settings(BaseSettings):
     """How long the service simulates a study at most, to answer `:preview`."""
     log_format: Literal["text", "json"] = "text"
     """How the service and its drivers log (`hpo.logs`)."""
+    trainables: Annotated[tuple[str, ...], NoDecode] = ()
+    """What may run here: patterns of trainables with commas between, such as `headlines, team.*:train`; everything
+    unless given."""
+    packages: Literal["", "on", "off"] = ""
+    """Whether working folders of the users' own are taken; `on` unless given, but `off` with HPO_TRAINABLES, since a
+    folder can hold another module of a name that is allowed."""
     project: str = ""
     """What the client's requests with the service's own token are about: all projects unless given, and `default` for a
     new study. Any other token has a project of its own."""
@@ -83,6 +92,22 @@ class Settings(BaseSettings):
     @classmethod
     def _file(cls, given: object) -> object:
         return Path(given).expanduser().absolute() if isinstance(given, str | Path) and str(given) else None
+
+    @field_validator("trainables", mode="before")
+    @classmethod
+    def _patterns(cls, given: object) -> object:
+        patterns = [each.strip() for each in given.split(",")] if isinstance(given, str) else given
+        if not isinstance(patterns, list | tuple) or not all(isinstance(each, str) for each in patterns):
+            return patterns
+        for each in filter(None, patterns):
+            if not _PATTERN.fullmatch(each):
+                raise ValueError(
+                    f"{each!r} is no pattern of trainables; write names with * for any part, such as "
+                    "headlines, team.*:train"
+                )
+        if isinstance(given, str) and given.strip() and not any(patterns):
+            raise ValueError(f"{given!r} allows nothing; write patterns such as team.*:train, or drop HPO_TRAINABLES")
+        return tuple(filter(None, patterns))
 
     @field_validator("database_url")
     @classmethod
@@ -116,7 +141,12 @@ class Settings(BaseSettings):
         return _local_url(self.host, self.port, tls=self.tls_cert is not None)
 
     @property
-    def packages(self) -> Path:
+    def rules(self) -> Rules:
+        """What may run here."""
+        return Rules(self.trainables, self.packages == "on" or (not self.packages and not self.trainables))
+
+    @property
+    def package_folder(self) -> Path:
         """Uploaded working folders."""
         return self.home / "packages"
 

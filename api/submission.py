@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from api.deployment import EVERYTHING, Rules
 from hpo import compatibility, followers, specfile, trainables, warm_start
 from hpo.errors import InvalidSpecError, Problem
 from hpo.protocols import Store
@@ -19,14 +20,22 @@ class Accepted(NamedTuple):
     note: str | None
 
 
-def accept(data: Any, store: Store, *, project: str = DEFAULT_PROJECT, working_dir: Path | None = None) -> Accepted:
+def accept(
+    data: Any,
+    store: Store,
+    *,
+    project: str = DEFAULT_PROJECT,
+    working_dir: Path | None = None,
+    rules: Rules = EVERYTHING,
+) -> Accepted:
     """Check what was sent, or raise InvalidSpecError with every problem found. Changes nothing.
 
     `store` holds the past studies that the specification may name, if they are of the same `project`; `working_dir` is
-    the folder that holds the user's own trainable, if any. Whether the cluster can hold the study is found when it is
-    placed, not here.
+    the folder that holds the user's own trainable, if any; `rules` says what may run on the deployment. Whether the
+    cluster can hold the study is found when it is placed, not here.
     """
     spec = specfile.parse(data)
+    rules.check(spec.trainable)  # before anything is looked for: who may not run it learns nothing of what is there
     compatibility.check(spec)
     followers.check(spec)
     warm_start.check(store, spec, project)

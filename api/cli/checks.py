@@ -29,6 +29,7 @@ def all_checks(settings: Settings) -> list[Check]:
     ready = _readiness(settings)
     found = [*_versions(settings), *_torch(settings), *_folders(settings), *database.check(settings)]
     found += [
+        *_rules(settings),
         *_tokens(settings),
         *_tls(settings),
         *_cluster(settings),
@@ -75,6 +76,14 @@ def _folders(settings: Settings) -> Iterator[Check]:
         yield Check(
             what, enough, f"{folder}, {free / 1e9:.1f} GB free", "" if enough else "free some space, or move it"
         )
+
+
+def _rules(settings: Settings) -> Iterator[Check]:
+    """What may run here: nothing of it is wrong, but people wonder."""
+    rules = settings.rules
+    if rules.trainables or settings.packages:
+        yield Check("trainables", True, ", ".join(rules.trainables) or "all")
+        yield Check("working folders", True, "are taken" if rules.packages else "are refused (HPO_PACKAGES)")
 
 
 def _tokens(settings: Settings) -> Iterator[Check]:

@@ -61,7 +61,7 @@ def backup(file: FileArg) -> None:
         _print_command(copies.commands(settings.database_url, file)[0], "backed up")
     copy = copies.back_up(settings.database_url, file)
     typer.echo(f"{copy.path}: {_described(copy)}")
-    typer.echo(f"next: copy {settings.storage} (checkpoints) and {settings.packages}, always after the database")
+    typer.echo(f"next: copy {settings.storage} (checkpoints) and {settings.package_folder}, always after the database")
 
 
 @app.command()

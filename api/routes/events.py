@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sse_starlette import EventSourceResponse
 
+from api.auth import AccessParam, Gate
 from api.errors import ApiError
 from api.feed import Feeds
 from api.routes.common import StoreParam, StudyName, event_answer
@@ -56,6 +57,7 @@ async def follow_study(
     request: Request,
     study: StudyName,
     store: StoreParam,
+    access: AccessParam,
     after: Annotated[
         int | None, Query(ge=0, lt=2**63, description="Only events with a higher id.", examples=[16])
     ] = None,
@@ -71,7 +73,8 @@ async def follow_study(
 ) -> Response:
     """Everything that happened and happens in the study, from the beginning or after an id.
 
-    Server-sent events: the stream ends when the study is final and all was sent. With `Accept: application/json`
+    Server-sent events: the stream ends when the study is final and all was sent, or within seconds after its token is
+    revoked or has run out. With `Accept: application/json`
     a page of what has happened so far.
     """
     start = _start(after, last_event_id)
@@ -81,8 +84,11 @@ async def follow_study(
         page = EventsAnswer(items=[event_answer(row) for row in rows], last_id=rows[-1].id if rows else start)
         return JSONResponse(page.model_dump(mode="json"))
     feeds: Feeds = request.app.state.feeds
+    gate: Gate = request.app.state.gate
     return EventSourceResponse(
-        feeds.follow(study, start), ping=KEEP_ALIVE_SECONDS, headers={"Cache-Control": "no-store"}
+        feeds.follow(study, start, may=partial(gate.is_still, access)),
+        ping=KEEP_ALIVE_SECONDS,
+        headers={"Cache-Control": "no-store"},
     )
 
 

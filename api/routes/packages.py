@@ -34,8 +34,10 @@ Digest = Annotated[
     responses=_THERE,
 )  # fmt: skip
 async def put_package(digest: Digest, request: Request, response: Response, settings: SettingsParam) -> PackageAnswer:
-    """Store a zip file of at most 50 MB under its own digest. The same once more changes nothing."""
-    root = settings.packages
+    """Store a zip file of at most 50 MB under its own digest. The same once more changes nothing.
+    A deployment may take none (HPO_PACKAGES)."""
+    packages.check_taken(settings.rules)
+    root = settings.package_folder
     if packages.folder_of(root, digest) is not None:
         response.status_code = status.HTTP_200_OK
         return PackageAnswer(package=digest)

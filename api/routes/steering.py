@@ -81,8 +81,12 @@ def fork_study(
     patch: dict[str, Any] = {**asked.get("spec", {}), "name": asked["name"]}
     if asked.get("warm_start", True):
         patch.setdefault("warm_start", [*parent.spec.warm_start, study])
-    folder = None if parent.package is None else packages.checked_folder(settings.packages, parent.package)
-    spec = accept(_merged(to_data(parent.spec), patch), store, project=parent.project, working_dir=folder).spec
+    folder = None
+    if parent.package is not None:
+        packages.check_taken(settings.rules)
+        folder = packages.checked_folder(settings.package_folder, parent.package)
+    data = _merged(to_data(parent.spec), patch)
+    spec = accept(data, store, project=parent.project, working_dir=folder, rules=settings.rules).spec
     forked = store.create_study(spec, project=parent.project, who=who, package=parent.package, request=key)
     response.headers["Location"] = f"/v1/studies/{forked.name}"
     return _tagged(forked, response)

@@ -79,7 +79,10 @@ def _parts(body: Any) -> tuple[Any, str | None]:
 
 
 def _folder(settings: Settings, package: str | None) -> Path | None:
-    return None if package is None else packages.checked_folder(settings.packages, package)
+    if package is None:
+        return None
+    packages.check_taken(settings.rules)
+    return packages.checked_folder(settings.package_folder, package)
 
 
 @router.post(
@@ -98,7 +101,8 @@ def create_study(
     """Check a specification and queue the study. Nothing is created if anything is wrong. With an Idempotency-Key it
     is safe to send again: the study is created once."""
     data, package = _parts(body)
-    spec = accept(data, store, project=access.home, working_dir=_folder(settings, package)).spec
+    folder = _folder(settings, package)
+    spec = accept(data, store, project=access.home, working_dir=folder, rules=settings.rules).spec
     study = store.create_study(spec, project=access.home, who=who, package=package, request=key)
     response.headers["Location"] = f"/v1/studies/{study.name}"
     response.headers["ETag"] = f'"{study.version}"'
@@ -112,7 +116,8 @@ def create_study(
 def validate_study(body: Body, settings: SettingsParam, store: StoreParam, access: AccessParam) -> ValidAnswer:
     """Say what is wrong with a specification, or how it would run. Nothing is created."""
     data, package = _parts(body)
-    spec = accept(data, store, project=access.home, working_dir=_folder(settings, package)).spec
+    folder = _folder(settings, package)
+    spec = accept(data, store, project=access.home, working_dir=folder, rules=settings.rules).spec
     return ValidAnswer(spec=spec)
 
 
@@ -136,7 +141,8 @@ def preview_study(
     once. Nothing is created, and nothing is trained. A study that takes longer to simulate than the service allows
     (HPO_PREVIEW_SECONDS) is refused: `hpo simulate` takes its time."""
     data, package = _parts(body)
-    spec = accept(data, store, project=access.home, working_dir=_folder(settings, package)).spec
+    folder = _folder(settings, package)
+    spec = accept(data, store, project=access.home, working_dir=folder, rules=settings.rules).spec
     if isinstance(spec.scheduler, RaySchedule):
         hint = "simulate one of ours"
         raise InvalidSpecError(

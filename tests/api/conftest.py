@@ -60,7 +60,7 @@ def _empty(request: pytest.FixtureRequest) -> Iterator[None]:
     for study in store.studies(page_size=1000).items:
         store.set_study_state(study.name, StudyState.CANCELLED)
         store.delete_study(study.name)
-    shutil.rmtree(request.getfixturevalue("settings").packages, ignore_errors=True)
+    shutil.rmtree(request.getfixturevalue("settings").package_folder, ignore_errors=True)
 
 
 @pytest.fixture

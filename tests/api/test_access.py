@@ -238,3 +238,14 @@ def test_a_study_learns_from_its_own_project_and_is_forked_into_it(service: Serv
     assert forked.json()["project"] == "ours"
     lured = service.http.post("/v1/studies", json={"spec": spec | {"name": "c", "warm_start": ["mine"]}}, headers=root)
     assert kind(lured) == "invalid-specification"
+
+
+@pytest.mark.parametrize("name", ["a%0d%0aSet-Cookie:%20x=1", "a%22;%20filename=%22b", "%E5%AD%A6", "%2e%2e%2fmine"])
+def test_a_study_that_isnt_there_puts_nothing_into_a_header(service: Service, name: str) -> None:
+    for path in ("export", "events", "report"):
+        response = service.http.get(
+            f"/v1/studies/{name}/{path}", headers={"Authorization": f"Bearer {service.app.state.token}"}
+        )
+        assert response.status_code == 404
+        assert "set-cookie" not in response.headers
+        assert "content-disposition" not in response.headers

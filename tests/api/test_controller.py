@@ -308,11 +308,11 @@ def test_a_package_becomes_the_jobs_working_folder(
     controller: Controller, home: Settings, memory: Store, jobs: FakeJobs, spec: dict[str, Any]
 ) -> None:
     here, gone = "0" * 64, "1" * 64
-    (home.packages / here).mkdir(parents=True)
+    (home.package_folder / here).mkdir(parents=True)
     queue(memory, spec, "mine", package=f"sha256:{here}")
     queue(memory, spec, "other", package=f"sha256:{gone}")
     controller.round()
-    assert [folder for *_, folder in jobs.submitted] == [home.packages / here]
+    assert [folder for *_, folder in jobs.submitted] == [home.package_folder / here]
     assert "is gone" in str(memory.study("other").message)
 
 

@@ -214,9 +214,9 @@ class TestPackages:
         digest, content = _zip({"theirs.py": b"def train(params, trial): ...\n", "data/a.txt": b"a"})
         assert http.put(f"/v1/packages/{digest}", content=content).status_code == 201
         assert http.put(f"/v1/packages/{digest}", content=content).status_code == 200
-        folder = settings.packages / digest.removeprefix("sha256:")
+        folder = settings.package_folder / digest.removeprefix("sha256:")
         assert (folder / "data" / "a.txt").read_bytes() == b"a"
-        assert [path.name for path in settings.packages.iterdir()] == [folder.name]
+        assert [path.name for path in settings.package_folder.iterdir()] == [folder.name]
         spec["trainable"] = "theirs:train"
         assert http.post("/v1/studies", json={"spec": spec}).status_code == 422
         created = http.post("/v1/studies", json={"spec": spec, "package": digest})
@@ -229,7 +229,7 @@ class TestPackages:
         response = http.put(f"/v1/packages/{digest}", content=content)
         assert response.status_code == 422
         assert "leads out" in response.json()["detail"]
-        assert list(settings.packages.iterdir()) == []
+        assert list(settings.package_folder.iterdir()) == []
         assert not list(settings.home.rglob("out.py"))
 
     def test_a_symbolic_link_is_refused(self, http: httpx.Client, settings: Settings) -> None:
@@ -245,13 +245,13 @@ class TestPackages:
         content = b"PK\x03\x04 nonsense"
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         assert http.put(f"/v1/packages/{digest}", content=content).status_code == 422
-        assert list(settings.packages.iterdir()) == []
+        assert list(settings.package_folder.iterdir()) == []
 
     def test_another_digest_is_refused(self, http: httpx.Client, settings: Settings) -> None:
         response = http.put(f"/v1/packages/sha256:{'0' * 64}", content=_zip({"a.py": b""})[1])
         assert response.status_code == 422
         assert "digest" in response.json()["detail"]
-        assert list(settings.packages.iterdir()) == []
+        assert list(settings.package_folder.iterdir()) == []
 
     def test_a_package_that_was_never_uploaded_is_refused(
         self, http: httpx.Client, store: Store, spec: dict[str, Any]

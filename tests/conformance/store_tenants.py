@@ -20,6 +20,7 @@ from hpo.errors import (
     ProjectNotFoundError,
     RequestKeyError,
     StudyExistsError,
+    StudyNotFoundError,
     TokenExistsError,
     TokenNotFoundError,
 )
@@ -39,6 +40,13 @@ class TenantConformance:
         project = store.create_project("ours", quotas)
         assert (project.name, project.quotas, project.quotas.max_studies) == ("ours", quotas, None)
         assert store.project("ours") == peer.project("ours") == project
+
+    def test_the_project_of_a_study_is_known_by_its_name(self, store: Store, peer: Store) -> None:
+        store.create_project("ours")
+        store.create_study(spec(), project="ours")
+        assert store.project_of(spec().name) == peer.project_of(spec().name) == "ours"
+        with pytest.raises(StudyNotFoundError):
+            store.project_of("nobody")
 
     def test_the_default_project_is_there_from_the_start_without_a_limit(self, store: Store) -> None:
         assert store.project("default").quotas == Quotas()
