@@ -116,6 +116,10 @@ def gauges(census: Census) -> Iterator[GaugeMetricFamily]:
     for trial_state, number in census.trials.items():
         trials.add_metric([trial_state.value], number)
     yield trials
+    waiting = GaugeMetricFamily("hpo_studies_waiting", "Studies that may train nothing just now", labels=["reason"])
+    for reason, number in census.waiting.items():
+        waiting.add_metric([reason.value], number)
+    yield waiting
     queued = len(census.queued)
     yield _gauge("hpo_queue_depth", "Queued studies", queued)
     yield _gauge(

@@ -33,8 +33,8 @@ class Shares:
     """Divides the cluster between the studies that are queued, starting or running. It remembers only what it has asked
     a moment ago; the shares are in the store."""
 
-    def __init__(self, store: Store, *, period_seconds: float = PERIOD_SECONDS) -> None:
-        self._store, self._period = store, period_seconds
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._asked_at = float("-inf")
         self._nodes: Sequence[Mapping[str, float]] = ()
         self._held: Mapping[str, float] = {}
@@ -63,7 +63,7 @@ class Shares:
 
     def _look(self, studies: Sequence[Study], cluster: Capacity) -> None:
         now = time.monotonic()
-        if now - self._asked_at < self._period:
+        if now - self._asked_at < PERIOD_SECONDS:
             return
         try:
             self._nodes, self._held = cluster.nodes(), cluster.held()

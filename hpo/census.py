@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hpo.trial import StudyState, TrialState
+from hpo.trial import StudyState, TrialState, Waiting, WaitReason
 
 ENTERING = ("study.created", "job.submitted")
 """The kinds of the events with which a study comes into a state, beside study.<state>."""
@@ -24,6 +24,8 @@ class OpenStudy:
     lease_seconds: float | None = None
     """Until its driver's lease runs out, negative once it has; None where no driver has it."""
 
+    waiting: Waiting | None = None
+    """What it waits for, if it may train nothing."""
     is_asked: bool = False
     """Its workers are the user's own (`engine = "ask"`): it waits for them alone, and needs no driver."""
 
@@ -60,6 +62,12 @@ class Census:
         return [study for study in self.open if study.state is StudyState.QUEUED and not study.is_asked]
 
     @property
+    def waiting(self) -> Mapping[WaitReason, int]:
+        """How many studies wait for what; every reason has its number."""
+        reasons = [study.waiting.reason for study in self.open if study.waiting is not None]
+        return {reason: reasons.count(reason) for reason in WaitReason}
+
+    @property
     def undriven(self) -> Sequence[OpenStudy]:
         """The studies that are starting or running without a live lease."""
         return [study for study in self.open if study.needs_driver]
@@ -73,6 +81,10 @@ class Census:
 
     @property
     def quiet_seconds(self) -> float:
-        """The longest time that a running study with a driver has had no event; 0 where none runs."""
-        running = [study for study in self.open if study.state is StudyState.RUNNING and not study.is_asked]
+        """The longest time that a running study that may train has had no event; 0 where none runs."""
+        running = [
+            study
+            for study in self.open
+            if study.state is StudyState.RUNNING and not study.is_asked and study.waiting is None
+        ]
         return max((study.quiet_seconds for study in running), default=0.0)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from hpo.room import Amount, Node, Room, amount, of_group
+from hpo.room import Amount, Node, Room, amount, of_group, shortage
 from hpo.spec import Resources
 from hpo.tenancy import NO_LIMITS, Quotas
 from hpo.trial import Waiting, WaitReason
@@ -119,7 +119,7 @@ class _Filling:
             if claim.fixed is not None:
                 continue
             if not Room(self._nodes).take(claim.resources):
-                self._waits[claim.study] = too_large(claim, self._nodes)
+                self._waits[claim.study] = Waiting(WaitReason.TOO_LARGE, shortage(claim.resources, self._nodes))
             elif not claim.is_started and most is not None and account.studies >= most:
                 self._waits[claim.study] = Waiting(
                     WaitReason.MAX_STUDIES,
@@ -228,17 +228,6 @@ class _Filling:
         return max(
             Fraction(each, total) if total else Fraction(0) for each, total in zip(used, self._room.total, strict=True)
         )
-
-
-def too_large(claim: Claim, nodes: Sequence[Node]) -> Waiting:
-    """Why a study waits that the cluster can't hold, however empty it is."""
-    largest = max((node.get("CPU", 0) for node in nodes), default=0)
-    gpus = max((node.get("GPU", 0) for node in nodes), default=0)
-    return Waiting(
-        WaitReason.TOO_LARGE,
-        f"{needs(claim.resources)}, more than the whole cluster has: {len(nodes)} nodes, the largest with "
-        f"{largest:g} CPUs and {gpus:g} GPUs; ask for less under [resources], or add nodes",
-    )
 
 
 def needs(resources: Resources) -> str:

@@ -63,3 +63,23 @@ class Room:
             nodes[node[0] - need[0], node[1] - need[1]] += 1
         self._nodes = nodes
         return True
+
+
+def workers_on(resources: Resources, node: Node) -> int:
+    """How many workers an empty node holds."""
+    needs, has = of_worker(resources), amount(node.get("CPU", 0), node.get("GPU", 0))
+    return min(most // need for need, most in zip(needs, has, strict=True) if need)
+
+
+def shortage(resources: Resources, nodes: Sequence[Node]) -> str:
+    """For people: why not even one group fits on empty nodes, with the figures."""
+    lacks = []
+    for kind, each in (("CPU", resources.cpus_per_worker), ("GPU", resources.gpus_per_worker)):
+        needed, there = resources.workers * each, sum(node.get(kind, 0) for node in nodes)
+        if needed > there:
+            lacks.append(f"needs {needed:g} {kind}s, the cluster has {there:g}")
+    if not lacks:
+        demand = f"{resources.cpus_per_worker:g} CPUs and {resources.gpus_per_worker:g} GPUs each"
+        room = sum(workers_on(resources, node) for node in nodes)
+        lacks.append(f"needs {resources.workers} workers of {demand}, and the nodes have room for {room}")
+    return f"a trial {'; '.join(lacks)}: ask for less under [resources], or add nodes to the cluster"

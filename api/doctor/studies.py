@@ -11,7 +11,7 @@ from api.schemas import ReadyAnswer
 from hpo.census import Census, OpenStudy
 from hpo.errors import StudyNotFoundError
 from hpo.protocols import Store
-from hpo.trial import StudyState
+from hpo.trial import StudyState, WaitReason
 
 START_SECONDS = 120.0
 """A job that takes longer to claim its study is stuck: Ray itself takes up to half a minute."""
@@ -75,17 +75,31 @@ def _standing(store: Store, study: OpenStudy, jobs: Mapping[str, str] | None) ->
 
 
 def _queue(census: Census, ready: ReadyAnswer | None) -> Check:
-    queued = census.queued
-    if census.queue_seconds <= QUEUE_SECONDS:
-        return Check("queue", True, f"{len(queued)} studies queued")
-    oldest = max(queued, key=lambda study: study.state_seconds)
-    why, remedy = _why(ready)
+    queued, fault = census.queued, _fault(ready)
+    # Nobody is to blame for a study that waits for its turn, as long as somebody sees to it that it comes.
+    patient = [study for study in queued if not fault and _has_turn(study)]
+    late = [study for study in queued if study not in patient and study.state_seconds > QUEUE_SECONDS]
+    if not late:
+        return Check("queue", True, f"{len(queued)} studies queued, {len(patient)} of them for their turn")
+    oldest = max(late, key=lambda study: study.state_seconds)
+    why, remedy = fault or _refusal(oldest)
     found = f"{len(queued)} studies queued; {oldest.name} has waited for {duration(oldest.state_seconds)}: {why}"
     return Check("queue", False, found, remedy)
 
 
-def _why(ready: ReadyAnswer | None) -> tuple[str, str]:
-    """Why nobody takes a study off the queue, and the remedy."""
+def _has_turn(study: OpenStudy) -> bool:
+    return study.waiting is not None and study.waiting.reason is not WaitReason.TOO_LARGE
+
+
+def _refusal(study: OpenStudy) -> tuple[str, str]:
+    """Why a study isn't taken off the queue, and the remedy."""
+    if study.waiting is not None:
+        return study.waiting.message, "fork it with less under [resources], or add nodes"
+    return "the controller and Ray answer, so it is refused", "the service's log says why"
+
+
+def _fault(ready: ReadyAnswer | None) -> tuple[str, str] | None:
+    """Why nobody takes any study off the queue, and the remedy."""
     if ready is None:
         return "the service doesn't answer, so there is no controller", "hpo up"
     controller, ray = ready.parts.get("controller"), ready.parts.get("ray")
@@ -95,7 +109,7 @@ def _why(ready: ReadyAnswer | None) -> tuple[str, str]:
         return f"the controller is {controller.detail}", "hpo down --keep-cluster, then hpo up"
     if ray is not None and not ray.ok:
         return f"Ray doesn't take jobs: {ray.detail}", "hpo up, or correct HPO_RAY_ADDRESS"
-    return "the controller and Ray answer, so it waits for its turn or is refused", "the service's log says which"
+    return None
 
 
 def _stray_jobs(store: Store, census: Census, jobs: Mapping[str, str]) -> Check:

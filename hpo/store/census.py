@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Select, func, literal, select
 
 from hpo.census import ENTERING, Census, OpenStudy
+from hpo.store.rows import to_waiting
 from hpo.store.tables import events, leases, studies, trials
 from hpo.trial import StudyState, TrialState
 
@@ -42,13 +43,14 @@ def _open(connection: Connection, now: float) -> Sequence[OpenStudy]:
                 state_seconds=max(0.0, now - entered),
                 quiet_seconds=max(0.0, now - last),
                 is_asked=json.loads(row["spec"]).get("engine") == "ask",
+                waiting=to_waiting(row["waiting"]),
                 lease_seconds=None if row["expires_at"] is None else row["expires_at"] - now,
             )
         )
     return found
 
 
-def _query() -> Select[tuple[str, str, str, float, float | None, float | None, float | None]]:
+def _query() -> Select[tuple[str, str, str, str | None, float, float | None, float | None, float | None]]:
     """The studies that have not ended, by name, with their leases and the times of two events."""
     of_study = events.c.study_id == studies.c.id
     # Not the last by id: to find that, a database may walk back over millions of reports.
@@ -60,6 +62,7 @@ def _query() -> Select[tuple[str, str, str, float, float | None, float | None, f
             studies.c.name,
             studies.c.state,
             studies.c.spec,
+            studies.c.waiting,
             studies.c.created_at,
             leases.c.expires_at,
             entered.label("entered_at"),

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from hpo.census import ENTERING, OpenStudy
 from hpo.store import transitions
-from hpo.store.rows import Values, study_values
+from hpo.store.rows import Values, study_values, to_waiting
 from hpo.trial import Action, Checkpoint, Decision, Event, Inheritance, Lease, Measurement, Study, StudyState, Trial
 
 _Key = tuple[int, int, int]
@@ -99,6 +99,7 @@ class Entry:
             state_seconds=max(0.0, now - max(row["recorded_at"] for row in self.events if row["kind"] in kinds)),
             is_asked=json.loads(self.study["spec"]).get("engine") == "ask",
             quiet_seconds=max(0.0, now - self.events[-1]["recorded_at"]),
+            waiting=to_waiting(self.study["waiting"]),
             lease_seconds=self.lease.expires_at - now if self.lease is not None else None,
         )
 

@@ -269,11 +269,11 @@ def to_study(values: Values) -> Study:
         started_at=values["started_at"],
         ended_at=values["ended_at"],
         share=values["share"],
-        waiting=_waiting(values["waiting"]),
+        waiting=to_waiting(values["waiting"]),
     )
 
 
-def _waiting(text: str | None) -> Waiting | None:
+def to_waiting(text: str | None) -> Waiting | None:
     if text is None:
         return None
     reason, message = json.loads(text)

@@ -24,7 +24,7 @@ from hpo.errors import ClusterError, StoreError
 from hpo.protocols import Store
 from hpo.store import migrations, open_store
 from hpo.store.memory import MemoryStore
-from hpo.trial import Study, StudyState
+from hpo.trial import Study, StudyState, Waiting, WaitReason
 
 Fill = Callable[..., None]
 Samples = dict[tuple[str, ...], float]
@@ -87,7 +87,9 @@ def test_the_queue_and_the_leases_are_told(http: httpx.Client, store: Store, spe
     for name in ("c", "d"):
         store.set_study_state(name, StudyState.RUNNING)
     store.claim("c", holder="test", lease_seconds=500)
+    store.allot("a", share=0, waiting=Waiting(WaitReason.MAX_TRIALS, "…"))
     found = scrape(http)
+    assert (found["hpo_studies_waiting", "max_trials"], found["hpo_studies_waiting", "room"]) == (1, 0)
     assert found["hpo_queue_depth",] == 2
     assert 0 < found["hpo_queue_oldest_seconds",] < 60
     assert found["hpo_lease_remaining_seconds",] == pytest.approx(500, abs=60)

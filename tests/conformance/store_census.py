@@ -10,7 +10,7 @@ from conformance.store_values import event, spec, trial
 from hpo.census import OpenStudy
 from hpo.protocols import Store
 from hpo.specfile import parse, to_data
-from hpo.trial import Lease, StudyState, TrialState
+from hpo.trial import Lease, StudyState, TrialState, Waiting, WaitReason
 
 
 def only(store: Store) -> OpenStudy:
@@ -37,6 +37,19 @@ class CensusConformance:
         assert {state: n for state, n in census.studies.items() if n} == {"failed": 1, "running": 1, "queued": 1}
         assert {state: n for state, n in census.trials.items() if n} == {"completed": 3, "pending": 2}
         assert [(study.name, study.state) for study in census.open] == [("b", "running"), ("c", "queued")]
+
+    def test_a_census_says_who_waits_for_what(self, store: Store, peer: Store) -> None:
+        waiting = Waiting(WaitReason.SHARE, "needs 2 CPUs")
+        for name in ("a", "b", "c"):
+            store.create_study(spec(name))
+            store.allot(name, share=0, waiting=None if name == "c" else waiting)
+        store.set_study_state("b", StudyState.RUNNING)
+        store.set_study_state("c", StudyState.RUNNING)
+        census = peer.census()
+        assert [study.waiting for study in census.open] == [waiting, waiting, None]
+        assert census.waiting == dict.fromkeys(WaitReason, 0) | {WaitReason.SHARE: 2}
+        quiet = [study.quiet_seconds for study in census.open if study.name == "c"]
+        assert [census.quiet_seconds] == quiet  # b may train nothing, so nobody expects to hear of it
 
     def test_a_deleted_study_is_counted_no_more(self, store: Store, lease: Lease) -> None:
         store.write(lease, [trial(0)])

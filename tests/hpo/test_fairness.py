@@ -139,8 +139,9 @@ def test_one_that_never_fits_says_so_and_keeps_nobody_waiting() -> None:
     assert shares(found) == {"never": 0, "a": 6}
     assert found["never"].waiting is not None
     assert found["never"].waiting.reason is WaitReason.TOO_LARGE
-    assert "needs 2 workers of 3 CPUs at once, more than the whole cluster has: 2 nodes, the largest with 4 CPUs" in (
-        found["never"].waiting.message
+    assert found["never"].waiting.message == (
+        "a trial needs 2 workers of 3 CPUs and 0 GPUs each, and the nodes have room for 1: ask for less under "
+        "[resources], or add nodes to the cluster"
     )
 
 

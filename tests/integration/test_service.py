@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,8 +100,17 @@ def test_a_study_of_the_same_name_is_refused(shell: Shell):
     assert "'twice' exists already" in done.stderr
 
 
-def test_a_study_that_asks_for_gpus_that_are_not_there_fails_with_the_figures(shell: Shell):
+def test_a_study_that_asks_for_gpus_that_are_not_there_waits_and_says_so_with_the_figures(shell: Shell):
     spec = str(ROOT / "examples" / "headlines.toml")
-    more = ["--name", "greedy", "--set", "resources.gpus_per_worker=8", "--watch"]
-    done = shell("hpo", "submit", spec, *more, code=1)
-    assert "needs 8 GPUs, the cluster has 0" in done.stdout
+    more = ["--name", "greedy", "--set", "resources.gpus_per_worker=8"]
+    shell("hpo", "submit", spec, *more)
+    give_up = time.monotonic() + 60
+    while (found := shell.json("hpo", "show", "greedy"))["waiting"] is None:
+        assert time.monotonic() < give_up, found
+        time.sleep(0.5)
+    assert found["state"] == "queued"
+    assert found["waiting"]["reason"] == "too_large"
+    assert "needs 8 GPUs, the cluster has 0" in found["waiting"]["message"]
+    assert "needs 8 GPUs, the cluster has 0" in shell("hpo", "ls").stdout
+    shell("hpo", "cancel", "greedy")
+    assert shell("hpo", "watch", "greedy", code=1).stdout.count("waits: a trial needs 8 GPUs") == 1

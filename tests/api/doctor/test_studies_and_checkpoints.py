@@ -14,7 +14,7 @@ from api.schemas import Part, ReadyAnswer
 from api.settings import Settings
 from hpo.protocols import Store
 from hpo.store.memory import MemoryStore
-from hpo.trial import StudyState
+from hpo.trial import StudyState, Waiting, WaitReason
 from tests.api.doctor.conftest import Doctor, RayDashboard, new, save, stray
 
 
@@ -61,7 +61,7 @@ def test_a_study_that_waits_long_is_found(doctor: Doctor, at_home: Store, spec: 
         ({}, "the service has no controller"),
         ({"controller": (False, "silent for 90 s"), "ray": (True, "")}, "the controller is silent for 90 s"),
         ({"controller": (True, ""), "ray": (False, "Ray is away")}, "Ray doesn't take jobs: Ray is away"),
-        ({"controller": (True, ""), "ray": (True, "")}, "the controller and Ray answer, so it waits"),
+        ({"controller": (True, ""), "ray": (True, "")}, "the controller and Ray answer, so it is refused"),
     ],
 )
 def test_the_reason_why_a_study_waits_is_told(
@@ -76,6 +76,29 @@ def test_the_reason_why_a_study_waits_is_told(
     assert why in checks["queue"].found
     assert checks["queue"].remedy
     assert "jobs" not in checks  # Ray wasn't asked
+
+
+@pytest.mark.parametrize(
+    ("waiting", "ray_ok", "ok", "found"),
+    [
+        (Waiting(WaitReason.SHARE, "…"), True, True, "1 studies queued, 1 of them for their turn"),
+        (Waiting(WaitReason.SHARE, "…"), False, False, "Ray doesn't take jobs"),
+        (Waiting(WaitReason.TOO_LARGE, "a trial needs 64 CPUs"), True, False, "17 min: a trial needs 64 CPUs"),
+    ],
+)
+def test_one_that_waits_for_its_turn_is_nobodys_fault(
+    spec: dict[str, Any], later: Any, waiting: Waiting, ray_ok: bool, ok: bool, found: str
+) -> None:
+    store = MemoryStore()
+    new(store, spec, "first")
+    store.allot("first", share=0, waiting=waiting)
+    later(1000)
+    ready = ReadyAnswer(
+        ready=ray_ok, parts={"controller": Part(ok=True, detail=""), "ray": Part(ok=ray_ok, detail="away")}
+    )
+    [check] = [check for check in studies.check(store, ready, None) if check.what == "queue"]
+    assert check.ok is ok
+    assert found in check.found
 
 
 def test_a_job_of_no_study_at_work_is_found(
