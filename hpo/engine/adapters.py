@@ -92,13 +92,23 @@ class SearchAdapter(_Unpicklable, TuneSearcher):
     neither checkpoints nor a restore to pause, to swap, or to go on after a driver's death.
     """
 
-    def __init__(self, ledger: Ledger, fixed: dict[str, ParamValue], num_groups: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        fixed: dict[str, ParamValue],
+        num_groups: Callable[[], int],
+        poll: Callable[[], None] = lambda: None,
+    ) -> None:
         _Unpicklable.__init__(self)
         TuneSearcher.__init__(self)
-        self._ledger, self._fixed, self._num_groups = ledger, fixed, num_groups
+        self._ledger, self._fixed, self._num_groups, self._poll = ledger, fixed, num_groups, poll
         self._legs = itertools.count()
 
     def suggest(self, trial_id: str) -> Any:
+        if not self._ledger.at_work:
+            # While it has no trial at all, Tune asks for one every second and does nothing else: not even the scheduler
+            # is asked, which polls otherwise. A study that may train nothing for a while must hear when it may again.
+            self._poll()
         is_free = len(self._ledger.at_work) < self._num_groups()
         leg = self._ledger.next() if is_free else None
         if leg is None:

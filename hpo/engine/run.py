@@ -208,7 +208,7 @@ def _tune(
     if escape:
         search, schedule = escape.adapters(ledger, cancel, poll, workers.size)
     else:
-        search = SearchAdapter(ledger, dict(spec.fixed), lambda: workers.size)
+        search = SearchAdapter(ledger, dict(spec.fixed), lambda: workers.size, poll)
         schedule = ScheduleAdapter(ledger, cancel, poll, cancel_leg, lambda: workers.size)
         ledger.orders.on_stop, ledger.orders.on_change = schedule.leave, change
     lease = escape.lease if escape else TrialLease
