@@ -11,8 +11,11 @@ from ray.air.execution._internal.tracked_actor import TrackedActor
 from ray.train._internal.storage import StorageContext
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import TrialScheduler
 
-from hpo.engine.adapters import ScheduleAdapter, _drop_ended, _next_leg
+from hpo.engine.adapters import ScheduleAdapter, SearchAdapter, _drop_ended, _next_leg
+from hpo.engine.conductor import Report, SavedCheckpoint
+from hpo.trial import Action
 
 
 def trial(storage: StorageContext, status: str) -> TuneTrial:
@@ -92,3 +95,46 @@ def test_tune_keeps_an_actor_for_each_group(tmp_path: Path, monkeypatch: pytest.
 def test_tune_asks_for_as_many_legs_as_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By itself it asks for the next one when the last one's actor is up."""
     assert a_controller(tmp_path, monkeypatch)._max_pending_trials == 1000000
+
+
+class Book:
+    """As much of a Ledger as the adapters ask."""
+
+    def __init__(self, *at_work: int) -> None:
+        self.at_work = frozenset(at_work)
+        self.is_done = False
+        self.preempted: list[int] = []
+
+    def next(self) -> None:
+        return None
+
+    def report(self, number: int, step: int, metrics: object, **more: object) -> Action:
+        return Action.CONTINUE
+
+    def preempt(self, number: int, **data: object) -> None:
+        self.preempted.append(number)
+
+
+def test_a_study_without_a_trial_at_work_hears_what_is_asked_of_it() -> None:
+    """Tune asks for the next trial then, and nothing else, for up to ten minutes."""
+    heard: list[str] = []
+    SearchAdapter(Book(), {}, lambda: 0, lambda: heard.append("poll")).suggest("a")  # type: ignore[arg-type]
+    assert heard == ["poll"]
+    SearchAdapter(Book(3), {}, lambda: 0, lambda: heard.append("poll")).suggest("a")  # type: ignore[arg-type]
+    assert heard == ["poll"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "saves", "gives_up"), [(2, True, False), (1, True, True), (1, False, False), (0, True, True)]
+)
+def test_above_its_share_a_study_gives_up_a_trial_that_has_just_saved(groups: int, saves: bool, gives_up: bool) -> None:
+    cancelled: list[int] = []
+    book = Book(0, 1)
+    adapter = ScheduleAdapter(book, cancelled.append, print, num_groups=lambda: groups)  # type: ignore[arg-type]
+    leg = types.SimpleNamespace(config={"trial": 1, "leg": 1, "generation": 0})
+    adapter.on_trial_add(None, leg)  # type: ignore[arg-type]
+    saved = SavedCheckpoint(path="1/4", size_bytes=1) if saves else None
+    report = Report(step=4, metrics={}, checkpoint=saved, group=0, requeued=0)
+    answer = adapter.on_trial_result(None, leg, {"report": report, "job": 7, "began_at": 0.0})  # type: ignore[arg-type]
+    assert answer == (TrialScheduler.STOP if gives_up else TrialScheduler.CONTINUE)
+    assert (book.preempted, cancelled) == (([1], [7]) if gives_up else ([], []))
