@@ -29,16 +29,25 @@ class Rung:
 
 def rungs(spec: StudySpec, judgements: Sequence[Judgement]) -> list[Rung]:
     """By step, rising. Where a trial was judged twice at a rung, its last judgement counts."""
-    last = {(each.rung, each.trial): each for each in judgements if math.isfinite(each.value)}
+    by_step: dict[int, list[tuple[float, bool]]] = {}
+    for each, went_on in judged(judgements):
+        by_step.setdefault(each.rung, []).append((each.value, went_on))
     best = min if spec.objective.direction == "minimize" else max
     found: list[Rung] = []
-    for step in sorted({rung for rung, _ in last}):
-        here = [each for (rung, _), each in last.items() if rung == step]
-        values = [each.value for each in here]
-        beyond = {trial for rung, trial in last if rung > step}
-        went_on = sum(each.went_on or each.trial in beyond for each in here)
-        found.append(Rung(step, len(here), went_on, best(values), statistics.median(values)))
+    for step, here in sorted(by_step.items()):
+        values = [value for value, _ in here]
+        found.append(Rung(step, len(here), sum(on for _, on in here), best(values), statistics.median(values)))
     return found
+
+
+def judged(judgements: Sequence[Judgement]) -> list[tuple[Judgement, bool]]:
+    """Each trial's last judgement with a finite value at each rung, and whether it went on: at once, or later, which
+    shows at a higher rung."""
+    last = {(each.rung, each.trial): each for each in judgements if math.isfinite(each.value)}
+    highest: dict[int, int] = {}
+    for rung, trial in last:
+        highest[trial] = max(rung, highest.get(trial, rung))
+    return [(each, each.went_on or highest[trial] > rung) for (rung, trial), each in last.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,57 @@ def effort(record: Record) -> Effort:
         wall_seconds=end - study.started_at if end is not None and study.started_at is not None else None,
         states=Counter(trial.state for trial in record.trials),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the trials of one state have cost."""
+
+    state: TrialState
+    trials: int
+    steps: int
+    """Their last steps, summed."""
+    seconds: float
+    """Each from its start to its end (or to the last that is known of the study), pauses included."""
+
+
+def spent(record: Record) -> list[Spent]:
+    """In the states' order, those that there are."""
+    known = [moment for each in record.trials for moment in (each.started_at, each.ended_at) if moment is not None]
+    end = record.study.ended_at or max(known, default=0.0)
+    found = []
+    for state in TrialState:
+        trials = [trial for trial in record.trials if trial.state is state]
+        seconds = sum(
+            max(0.0, (trial.ended_at or end) - trial.started_at) for trial in trials if trial.started_at is not None
+        )
+        if trials:
+            found.append(Spent(state, len(trials), sum(trial.step for trial in trials), seconds))
+    return found
+
+
+def steps_over_time(record: Record) -> list[tuple[float, int, int]]:
+    """At each end of a trial: seconds since the first trial began, how many have ended, and their steps together. A
+    trial's steps count when it ends."""
+    start = min((trial.started_at for trial in record.trials if trial.started_at is not None), default=0.0)
+    found, steps = [], 0
+    ends = sorted((trial.ended_at, trial.step) for trial in record.trials if trial.ended_at is not None)
+    for count, (moment, step) in enumerate(ends, 1):
+        steps += step
+        found.append((max(0.0, moment - start), count, steps))
+    return found
+
+
+def best_line(record: Record) -> Family | None:
+    """The trials that the best value's weights went through. None where they were its own from the beginning."""
+    best = record.best
+    if best is None or best.value_generation is None:
+        return None
+    parent = {(each.trial, each.generation): (each.donor, each.donor_generation) for each in record.inheritances}
+    line = [(best.number, best.value_generation)]
+    while line[-1] in parent and parent[line[-1]] not in line:
+        line.append(parent[line[-1]])
+    return Family(tuple(number for number, _ in reversed(line))) if len(line) > 1 else None
 
 
 def best_so_far(record: Record) -> list[tuple[int, float]]:

@@ -61,8 +61,8 @@ def figure_of(data: Sequence[Mapping[str, Any]], *, x: str, y: str, log_y: bool 
     layout: dict[str, Any] = {
         "height": height,
         "margin": {"l": 64, "r": 16, "t": 16, "b": 48},
-        "xaxis": {"title": {"text": x}, "automargin": True},
-        "yaxis": {"title": {"text": y}, "automargin": True},
+        "xaxis": {"title": {"text": named(x)}, "automargin": True},
+        "yaxis": {"title": {"text": named(y)}, "automargin": True},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     }
     if log_y:
@@ -76,6 +76,21 @@ def is_wide(values: Iterable[float]) -> bool:
     if not ordered or ordered[0] <= 0:
         return False
     return ordered[(len(ordered) - 1) * 19 // 20] > 100 * ordered[(len(ordered) - 1) // 20]
+
+
+def plain(text: str) -> str:
+    """A text in which Plotly finds no tags: it takes some, such as <b> and <a>, for markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def named(text: str, most: int = 40) -> str:
+    """A name beside an axis: plain, and cut where it is longer than the axis may be."""
+    return plain(text if len(text) <= most else f"{text[: most - 1]}…")
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """In what to show times up to so many seconds: the unit's seconds, and its name."""
+    return (3600.0, "h") if seconds > 7200 else (60.0, "min") if seconds > 120 else (1.0, "s")
 
 
 def short(value: float) -> float | int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpo.parameters import FloatParameter, IntParameter
-from hpo.report.analysis import best_so_far, candidates, effort, rungs
+from hpo.report.analysis import best_so_far, candidates, effort, judged, rungs
 from hpo.report.chart_parts import (
     BLUE,
     GREY,
@@ -20,13 +20,16 @@ from hpo.report.chart_parts import (
     Figure,
     figure_of,
     is_wide,
+    named,
+    plain,
     points_of,
     short,
     some_trials,
     steps_of,
+    time_unit,
 )
 from hpo.report.importance import Importances
-from hpo.report.reading import Record
+from hpo.report.reading import Judgement, Record
 from hpo.table import ParamValue
 from hpo.trial import TrialState
 
@@ -67,7 +70,7 @@ def over_time(record: Record) -> Figure | None:
     values = [float(row["value"]) for row in rows]
     if cost.wall_seconds is not None and cost.wall_seconds > hours[-1]:
         hours, values = [*hours, cost.wall_seconds], [*values, values[-1]]
-    size, unit = (3600.0, "h") if hours[-1] > 7200 else (60.0, "min") if hours[-1] > 120 else (1.0, "s")
+    size, unit = time_unit(hours[-1])
     line = steps_of([each / size for each in hours], values, "best so far", "%{y:.5g} after %{x:.4g}<extra></extra>")
     return figure_of([line], x=f"time since the start, {unit}", y=record.spec.objective.metric, log_y=is_wide(values))
 
@@ -78,7 +81,7 @@ def importance(found: Importances) -> Figure | None:
     items = list(reversed(found.items[:20]))
     bars = {
         "type": "bar", "orientation": "h", "x": [round(each.share, 4) for each in items],
-        "y": [each.parameter for each in items], "marker": {"color": BLUE},
+        "y": [plain(each.parameter) for each in items], "marker": {"color": BLUE},
         "hovertemplate": "%{y}: %{x:.0%}<extra></extra>",
     }  # fmt: skip
     figure = figure_of([bars], x="share of the importance", y="", height=max(200, 60 + 26 * len(items)))
@@ -98,7 +101,7 @@ def slices(record: Record, order: Sequence[str]) -> list[tuple[str, Figure]]:
         parameter = record.spec.parameters[name]
         points = points_of(
             [_drawn(each.best_params[name]) for each in trials], [each.value for each in trials], name, BLUE,
-            f"{name} = %{{x}}: %{{y:.5g}}<br>trial %{{customdata}}<extra></extra>",
+            f"{named(name)} = %{{x}}: %{{y:.5g}}<br>trial %{{customdata}}<extra></extra>",
         )  # fmt: skip
         points["customdata"] = [each.number for each in trials]
         points["marker"] |= {"color": [each.number for each in trials], "colorscale": [[0, SKY], [1, "#004a75"]]}
@@ -152,6 +155,37 @@ def rung_chart(record: Record) -> Figure | None:
     ]  # fmt: skip
     figure = figure_of([{**each, "hovertemplate": hover} for each in data], x="rung", y="trials", height=320)
     figure["layout"]["barmode"] = "stack"
+    return figure
+
+
+def rung_values(record: Record) -> Figure | None:
+    """What each trial had at each rung, and whether it went on; at most MAX_POINTS, evenly over each rung's values."""
+    found = judged(record.judgements)
+    if not found:
+        return None
+    by_step: dict[int, list[tuple[Judgement, bool]]] = {}
+    for pair in found:
+        by_step.setdefault(pair[0].rung, []).append(pair)
+    steps = sorted(by_step)
+    most = max(10, MAX_POINTS // len(steps))
+    groups: dict[bool, list[tuple[float, Judgement]]] = {True: [], False: []}
+    for place, step in enumerate(steps):
+        here = sorted(by_step[step], key=lambda pair: pair[0].value)
+        for each, on in here[:: -(-len(here) // most)]:
+            # By the golden ratio no two trials near in number lie on each other.
+            groups[on].append((place + 0.6 * (each.trial * 0.618034 % 1 - 0.5), each))
+    data = []
+    for on, name, color in ((False, "ended there, or wait", GREY), (True, "went on", BLUE)):
+        points = points_of(
+            [round(place, 3) for place, _ in groups[on]], [each.value for _, each in groups[on]], name, color,
+            f"trial %{{customdata}} {name}: %{{y:.5g}}<extra></extra>",
+        )  # fmt: skip
+        points["customdata"] = [each.trial for _, each in groups[on]]
+        data.append(points)
+    wide = is_wide(each.value for each, _ in found)
+    figure = figure_of(data, x="rung", y=record.spec.objective.metric, log_y=wide, height=340)
+    ticks = {"tickvals": list(range(len(steps))), "ticktext": [f"step {step}" for step in steps]}
+    figure["layout"]["xaxis"] |= {"showgrid": False, "zeroline": False, **ticks}
     return figure
 
 
@@ -219,4 +253,6 @@ def _drawn(value: ParamValue) -> ParamValue:
     """JSON's true and false would be numbers to Plotly."""
     if isinstance(value, bool):
         return str(value)
+    if isinstance(value, str):
+        return plain(value)
     return short(value) if isinstance(value, float) else value

@@ -1,5 +1,5 @@
 "use strict";
-// Draws every figure in the element of its name, in the page's colours, and again when these change.
+// Draws every figure in the element of its name, in the page's colours, and again when these change, and in print's.
 const figures = JSON.parse(document.getElementById("figures").textContent);
 
 function themed(layout) {
@@ -24,4 +24,4 @@ function draw() {
 }
 
 draw();
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+for (const query of ["(prefers-color-scheme: dark)", "print"]) matchMedia(query).addEventListener("change", draw);

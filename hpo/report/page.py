@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from importlib import resources
 from string import Template
 from typing import Any
@@ -13,12 +16,12 @@ from typing import Any
 import yaml
 
 from hpo import specfile
-from hpo.report import figures, parallel
-from hpo.report.analysis import candidates, failures, rungs
+from hpo.report import effort_figures, figures, parallel
+from hpo.report.analysis import candidates, failures, rungs, spent
 from hpo.report.chart_parts import Figure
 from hpo.report.importance import METHOD, Importances, importances
 from hpo.report.reading import Record
-from hpo.report.summary import number, sentences
+from hpo.report.summary import CAUSES, duration, number, sentences
 
 TOP = 10
 """Trials in the table of the best."""
@@ -45,6 +48,7 @@ def page(record: Record) -> Iterator[str]:
     style, script = (
         resources.files("hpo.report").joinpath(each).read_text("utf-8") for each in ("page.css", "page.js")
     )
+    plotly = get_plotlyjs().replace("</script", "<\\/script")
     head, tail = _FRAME.split("$PLOTLY$")
     study = record.study
     names = {
@@ -56,9 +60,10 @@ def page(record: Record) -> Iterator[str]:
         "body": body,
         "figures": _embedded(made),
         "script": script,
+        "allowed": f"{_digest(plotly)} {_digest(script)}",
     }
     yield Template(head).substitute(names)
-    yield get_plotlyjs().replace("</script", "<\\/script")
+    yield plotly
     yield Template(tail).substitute(names)
 
 
@@ -94,13 +99,20 @@ def _sections(record: Record, importance: Importances, order: list[str], chart: 
         "curves", figures.curves(record), "The five best trials in blue, with others for comparison.", "learning curves"
     )
     yield _section("Learning curves", curves)
-    yield _section("Rungs", chart("rungs", figures.rung_chart(record), label="trials at each rung") + _rungs(record))
+    levels = chart("rungs", figures.rung_chart(record), label="trials at each rung") + chart(
+        "rung-values", figures.rung_values(record), "What each trial had there.", f"{metric} of the trials at each rung"
+    )
+    yield _section("Rungs", levels + _rungs(record))
     tree = chart(
         "family", figures.family_tree(record),
         "A line is a trial's life; orange, where it went on from another one's weights.", "family tree",
     )  # fmt: skip
     yield _section("Family tree", tree)
     yield _section("Failures", _failures(record))
+    cost = chart(
+        "effort-over-time", effort_figures.over_time(record), "A trial's steps count when it ends.", "steps over time"
+    ) + chart("effort-by-state", effort_figures.by_state(record), label="steps by the state of their trials")
+    yield _section("Effort", cost + _effort(record))
     yield _section("Specification", f"<pre>{html.escape(_as_file(record))}</pre>")
 
 
@@ -149,10 +161,15 @@ def _rungs(record: Record) -> str:
 
 def _failures(record: Record) -> str:
     rows = [
-        [each.cause.value, len(each.trials), ", ".join(map(str, each.trials[:10])), each.message]
+        [CAUSES[each.cause], len(each.trials), ", ".join(map(str, each.trials[:10])), each.message]
         for each in failures(record.trials)
     ]
     return _table(["cause", "trials", "which", "the first one's message"], rows)
+
+
+def _effort(record: Record) -> str:
+    rows = [[each.state.value, each.trials, each.steps, duration(each.seconds)] for each in spent(record)]
+    return _table(["state", "trials", "steps", "time of the trials"], rows)
 
 
 def _as_file(record: Record) -> str:
@@ -177,6 +194,12 @@ def _cell(value: Any) -> str:
     return f"<td>{html.escape(str(value))}</td>"
 
 
+@lru_cache(maxsize=4)  # Plotly's takes 20 ms
+def _digest(script: str) -> str:
+    """By which the page's policy lets a script run, and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
 def _embedded(made: dict[str, Figure]) -> str:
     """JSON that can't end its script element, whatever it says."""
     text = json.dumps(made, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -189,7 +212,8 @@ _FRAME = """<!doctype html>
 <meta charset=utf-8>
 <meta name=viewport content="width=device-width, initial-scale=1">
 <meta http-equiv=Content-Security-Policy
- content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
+ content="default-src 'none'; script-src $allowed; style-src 'unsafe-inline'; img-src data: blob:;
+ base-uri 'none'; form-action 'none'">
 <link rel=icon href="data:,">
 <title>$title</title>
 <style>$style</style>

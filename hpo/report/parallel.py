@@ -12,23 +12,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.parameters import CategoricalParameter, FloatParameter, IntParameter, Parameter
-from hpo.report.chart_parts import BLUE, GREY, MAX_LINES, SKY, Figure, figure_of, some_trials
+from hpo.report.chart_parts import BLUE, GREY, MAX_LINES, SKY, Figure, figure_of, named, some_trials
 from hpo.report.reading import Record
 from hpo.trial import Trial
+
+MAX_AXES = 10
+INACTIVE = -0.12
+"""Where a line passes the axis of a parameter that its trial hasn't."""
 
 
 def parallel(record: Record, order: Sequence[str]) -> Figure | None:
     """The best trials and some others as lines over the parameters, most important first."""
-    trials = [trial for trial in some_trials(record, MAX_LINES) if set(order) <= set(trial.best_params)]
-    names = list(order)
-    if len(trials) < 2:  # conditional parameters: those that all trials have
-        trials = some_trials(record, MAX_LINES)
-        names = [name for name in order if all(name in trial.best_params for trial in trials)]
+    trials = some_trials(record, MAX_LINES)
+    names = [name for name in order if any(name in trial.best_params for trial in trials)][:MAX_AXES]
     if len(trials) < 2 or not names:
         return None
     trials = sorted(trials, key=lambda each: record.sign * (each.value or 0.0))
     parameters = record.spec.parameters
-    axes = [_axis(name, parameters[name], [each.best_params[name] for each in trials]) for name in names[:10]]
+    axes = [_axis(name, parameters[name], [each.best_params.get(name) for each in trials]) for name in names]
     axes.append(_numbers(record.spec.objective.metric, [each.value or 0.0 for each in trials], log=False))
     tenth, half = -(-len(trials) // 10), -(-len(trials) // 2)
     groups = (
@@ -48,16 +49,21 @@ def parallel(record: Record, order: Sequence[str]) -> Figure | None:
         ],
         "annotations": [
             {
-                "x": place, "y": height, "text": text, "showarrow": False, "xanchor": "left", "xshift": 4,
+                "x": place, "y": height, "text": named(text, 16), "showarrow": False, "xanchor": "left", "xshift": 4,
                 "font": {"size": 11},
             }
             for place, axis in enumerate(axes)
             for height, text in axis.ticks
         ],
     }  # fmt: skip
-    labels = {"tickvals": list(range(len(axes))), "ticktext": [axis.name for axis in axes]}
+    labels = {"tickvals": list(range(len(axes))), "ticktext": [named(axis.name, 18) for axis in axes]}
     figure["layout"]["xaxis"] |= {"showgrid": False, "zeroline": False, "range": [-0.1, len(axes) - 0.6], **labels}
     figure["layout"]["yaxis"] |= {"visible": False, "range": [-0.05, 1.05]}
+    if any(INACTIVE in axis.places for axis in axes):
+        figure["layout"]["yaxis"] |= {
+            "visible": True, "showgrid": False, "zeroline": False, "range": [INACTIVE - 0.05, 1.05], "title": {},
+            "tickvals": [INACTIVE], "ticktext": ["inactive"],
+        }  # fmt: skip
     return figure
 
 
@@ -73,6 +79,16 @@ class _Axis:
 
 
 def _axis(name: str, parameter: Parameter, values: Sequence[Any]) -> _Axis:
+    """Of values of which some may be None: the parameter isn't active there."""
+    if None in values:
+        inner = _axis(name, parameter, [value for value in values if value is not None])
+        places, said = iter(inner.places), iter(inner.texts)
+        return _Axis(
+            name,
+            [INACTIVE if value is None else next(places) for value in values],
+            ["inactive" if value is None else next(said) for value in values],
+            inner.ticks,
+        )
     if isinstance(parameter, FloatParameter | IntParameter):
         return _numbers(name, values, log=bool(getattr(parameter, "log", False)))
     choices = parameter.choices if isinstance(parameter, CategoricalParameter) else (False, True)
@@ -105,7 +121,9 @@ def _lines(
     for index in range(len(trials))[part]:
         x += [*range(len(axes)), None]
         y += [*(axis.places[index] for axis in axes), None]
-        text += [*(f"trial {trials[index].number}: {axis.name} = {axis.texts[index]}" for axis in axes), ""]
+        text += [
+            *(f"trial {trials[index].number}: {named(axis.name)} = {named(axis.texts[index])}" for axis in axes), "",
+        ]  # fmt: skip
     return {
         "type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "text": text, "line": line,
         "opacity": opacity, "hovertemplate": "%{text}<extra></extra>",

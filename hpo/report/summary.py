@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from hpo.report.analysis import effort, failures, longest_family, rungs
+from hpo.report.analysis import best_line, effort, failures, longest_family, rungs
 from hpo.report.importance import Importances
 from hpo.report.reading import Record
-from hpo.trial import StudyState, TrialState
+from hpo.trial import FailureCause, StudyState, TrialState
+
+CAUSES = {
+    FailureCause.ERROR: "an error of the trainable",
+    FailureCause.OUT_OF_MEMORY: "too little memory",
+    FailureCause.PREEMPTED: "workers that were lost too often",
+    FailureCause.STORAGE: "a checkpoint that wasn't stored",
+    FailureCause.INFEASIBLE: "an infeasible configuration",
+    FailureCause.NO_METRIC: "no value of the objective",
+    FailureCause.NON_FINITE: "a value that isn't finite",
+}
 
 
 def sentences(record: Record, importance: Importances) -> list[str]:
@@ -41,7 +51,7 @@ def _what(record: Record) -> str:
         StudyState.CANCELLED: "It was cancelled.",
         StudyState.PAUSED: "It is paused.",
     }.get(study.state, f"It is {study.state} as this is written.")
-    return f"{spec.name} {goals} of {spec.trainable} over {searched}, by {by}. {state}"
+    return f"{spec.name} {goals} of {spec.trainable or 'a training of your own'} over {searched}, by {by}. {state}"
 
 
 def _best(record: Record) -> str:
@@ -89,7 +99,9 @@ def _families(record: Record) -> str:
     if line is None:
         return ""
     path = " → ".join(map(str, line.members))
-    return f"Trials went on from others' weights {len(record.inheritances):,} times; the longest line is {path}."
+    origin = best_line(record)
+    best = f" The best value's weights went {' → '.join(map(str, origin.members))}." if origin else ""
+    return f"Trials went on from others' weights {len(record.inheritances):,} times; the longest line is {path}.{best}"
 
 
 def _failures(record: Record) -> str:
@@ -97,7 +109,7 @@ def _failures(record: Record) -> str:
     if not found:
         return ""
     count = sum(len(each.trials) for each in found)
-    causes = ", ".join(f"{len(each.trials):,} with {each.cause}" for each in found)
+    causes = ", ".join(f"{len(each.trials):,} with {CAUSES[each.cause]}" for each in found)
     return f"{count:,} trial{'s' * (count != 1)} failed: {causes}."
 
 

@@ -8,12 +8,23 @@ from typing import Any
 import pytest
 
 from hpo import specfile
-from hpo.report.analysis import best_so_far, candidates, effort, failures, longest_family, rungs
+from hpo.report.analysis import (
+    best_line,
+    best_so_far,
+    candidates,
+    effort,
+    failures,
+    judged,
+    longest_family,
+    rungs,
+    spent,
+    steps_over_time,
+)
 from hpo.report.importance import MIN_TRIALS, importances
-from hpo.report.reading import Judgement, read, shown
+from hpo.report.reading import Judgement, Record, read, shown
 from hpo.report.summary import duration, number, sentences
 from hpo.store.memory import MemoryStore
-from hpo.trial import FailureCause, Inheritance, StudyState, Trial, TrialState
+from hpo.trial import FailureCause, Inheritance, Study, StudyCounts, StudyState, Trial, TrialState
 from tests.hpo.report.reported import SPEC, recorded
 
 MINIMIZE = specfile.parse(SPEC)
@@ -30,6 +41,14 @@ def inherited(trial: int, generation: int, donor: int, donor_generation: int) ->
     return Inheritance(
         study="headlines", trial=trial, generation=generation, donor=donor, donor_generation=donor_generation,
         step=3, params={}, path="x", recorded_at=0.0,
+    )  # fmt: skip
+
+
+def a_record(*trials: Trial, inheritances: tuple[Inheritance, ...] = (), ended_at: float | None = None) -> Record:
+    study = Study(name="headlines", spec=MINIMIZE, created_at=0.0, ended_at=ended_at)
+    return Record(
+        study=study, trials=trials, counts=StudyCounts(trials={}, steps=0), latest={}, curves=(), judgements=(),
+        inheritances=inheritances, incumbents=(),
     )  # fmt: skip
 
 
@@ -58,6 +77,13 @@ def test_the_last_judgement_of_a_trial_at_a_rung_counts_and_what_is_not_finite_d
     assert [(each.trials, each.best) for each in rungs(MINIMIZE, seen)] == [(1, 8.0)]
 
 
+def test_of_each_trial_at_a_rung_it_is_known_whether_it_went_on() -> None:
+    seen = [Judgement(0, 1, 9.0, False), Judgement(1, 1, 5.0, False), Judgement(1, 3, 4.0, True)]
+    assert [(each.trial, each.rung, went_on) for each, went_on in judged(seen)] == [
+        (0, 1, False), (1, 1, True), (1, 3, True),
+    ]  # fmt: skip
+
+
 # -- objectives ---------------------------------------------------------------------------------------------
 def test_the_front_is_who_nobody_dominates() -> None:
     two = {"metric": "speed", "direction": "maximize"}
@@ -82,6 +108,34 @@ def test_the_longest_line_of_weights() -> None:
     assert line is not None
     assert line.members == (0, 1, 2, 0)
     assert longest_family([]) is None
+
+
+def test_the_line_of_the_best_value_leads_through_the_lives_that_gave_it() -> None:
+    tree = (inherited(1, 1, 0, 0), inherited(2, 1, 1, 1), inherited(2, 2, 3, 0))
+    first = a_trial(2, 1.0, generation=2, value_generation=1)
+    line = best_line(a_record(a_trial(0, 5.0, value_generation=0), first, inheritances=tree))
+    assert line is not None
+    assert line.members == (0, 1, 2)
+    own = a_trial(0, 0.5, value_generation=0)
+    assert best_line(a_record(own, first, inheritances=tree)) is None
+    assert best_line(a_record()) is None
+
+
+# -- effort -------------------------------------------------------------------------------------------------
+def test_effort_by_state_and_over_time() -> None:
+    record = a_record(
+        a_trial(0, 1.0, step=9, started_at=10.0, ended_at=40.0),
+        a_trial(1, 2.0, step=3, started_at=12.0, ended_at=20.0, state=TrialState.STOPPED),
+        a_trial(2, 3.0, step=1, started_at=20.0, ended_at=25.0, state=TrialState.STOPPED),
+        a_trial(3, step=2, started_at=30.0, state=TrialState.RUNNING),
+        a_trial(4, state=TrialState.PENDING),
+        ended_at=50.0,
+    )
+    assert [(each.state.value, each.trials, each.steps, each.seconds) for each in spent(record)] == [
+        ("pending", 1, 0, 0.0), ("running", 1, 2, 20.0), ("completed", 1, 9, 30.0), ("stopped", 2, 4, 13.0),
+    ]  # fmt: skip
+    assert steps_over_time(record) == [(10.0, 1, 3), (15.0, 2, 4), (30.0, 3, 13)]
+    assert (spent(a_record()), steps_over_time(a_record())) == ([], [])
 
 
 # -- failures -----------------------------------------------------------------------------------------------

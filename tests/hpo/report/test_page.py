@@ -62,7 +62,7 @@ def test_a_browser_draws_every_chart_without_a_word_and_asks_nobody(study: str, 
     assert len(seen.answers[DRAWN]) >= 3
     assert [name for name, drawn in seen.answers[DRAWN] if not drawn] == []
     expected = {
-        "asha": {"Rungs", "Learning curves", "What matters"},
+        "asha": {"Rungs", "Learning curves", "What matters", "Effort"},
         "population": {"Family tree"},
         "two objectives": {"Pareto front"},
     }
@@ -93,7 +93,38 @@ def test_a_study_that_has_nothing_yet_or_only_failures_is_a_page_too(tmp_path: P
     store.write(lease, [Trial(study="headlines", number=0, params=params, created_at=0.0, **failed)])  # type: ignore[arg-type]
     path, _ = written(store, tmp_path)
     seen = browser.visit(path.as_uri(), SECTIONS, profile=tmp_path / "failed")
-    assert (seen.complaints, seen.answers[SECTIONS]) == ([], ["Failures", "Specification"])
+    assert (seen.complaints, seen.answers[SECTIONS]) == ([], ["Failures", "Effort", "Specification"])
+
+
+@needs_browser
+def test_a_script_that_gets_into_the_page_neither_runs_nor_asks_anybody(tmp_path: Path) -> None:
+    path, text = written(recorded(budget={"trials": 1, "steps_per_trial": 3})[0], tmp_path)
+    evil = '<script>window.ran = 1</script><img src="http://127.0.0.1:1/x" onerror="window.ran = 2">'
+    path.write_text(text.replace("<main>", f"<main>{evil}"), "utf-8")
+    seen = browser.visit(path.as_uri(), "window.ran === undefined", DRAWN, profile=tmp_path / "profile")
+    assert seen.answers["window.ran === undefined"] is True
+    assert all(drawn for _, drawn in seen.answers[DRAWN])
+    assert sum("Content Security Policy" in each for each in seen.complaints) >= 2
+
+
+@needs_browser
+def test_what_is_no_word_to_us_is_no_tag_to_plotly(tmp_path: Path) -> None:
+    """Names are drawn as they are written, and a parameter is drawn in parallel also where it isn't always active."""
+    name = "<b>bold</b> & <a href='http://x'>y</a>"
+    cell = {"type": "categorical", "choices": ["<i>gru</i>", "lstm"]}
+    depth = {"type": "int", "low": 1, "high": 4, "when": {"cell": ["lstm"]}}
+    parameters = {**SPEC["parameters"], "cell": cell, name: {"type": "float", "low": 0, "high": 1}, "depth": depth}
+    path, _ = written(recorded(parameters=parameters)[0], tmp_path)
+    drawn = "[...document.querySelectorAll('#parallel .xtick text')].map(each => each.textContent)"
+    tags = "document.querySelectorAll('.main-svg a, .main-svg [style*=italic], .main-svg [style*=bold]').length"
+    cells = "[...document.querySelectorAll('.slices .xtick text')].map(each => each.textContent).includes('<i>gru</i>')"
+    idle = "document.querySelector('#parallel .ytick text').textContent"
+    seen = browser.visit(path.as_uri(), drawn, tags, cells, idle, profile=tmp_path / "profile")
+    assert seen.complaints == []
+    assert seen.answers[tags] == 0
+    assert {"<b>bold</b> & <a …", "depth", "lr"} <= set(seen.answers[drawn])
+    assert seen.answers[cells] is True
+    assert seen.answers[idle] == "inactive"
 
 
 def test_nothing_that_a_user_wrote_becomes_a_part_of_the_page(tmp_path: Path) -> None:
