@@ -101,6 +101,7 @@ def test_two_projects_of_equal_quotas_get_equal_shares_of_a_full_cluster(
     until(lambda: theirs.study("second").state.is_final, 60, "the second study's end")
 
 
+@pytest.mark.long
 def test_an_urgent_study_takes_the_place_of_another_which_goes_on_where_it_was(
     full: Shell, client: Callable[[str], Client]
 ) -> None:
