@@ -94,7 +94,7 @@ class TestPackages:
         (tmp_path / "mine.py").write_text("x = 1")
         digest = client.upload_package(tmp_path)
         assert client.upload_package(tmp_path) == digest
-        assert (settings.packages / digest.removeprefix("sha256:") / "mine.py").read_text() == "x = 1"
+        assert (settings.package_folder / digest.removeprefix("sha256:") / "mine.py").read_text() == "x = 1"
 
     def test_no_folder_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ServiceError, match="no such folder"):

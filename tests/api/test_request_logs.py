@@ -66,6 +66,12 @@ def test_what_the_controller_logs_of_a_study_is_about_it(
         def ping(self) -> str:
             return "2.60.0"
 
+        def nodes(self) -> list[dict[str, float]]:
+            return [{"CPU": 64.0}]
+
+        def held(self) -> dict[str, float]:
+            return {}
+
         def submit(self, *_: object, **__: object) -> None:
             raise ClusterError("no room")
 

@@ -36,12 +36,13 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def leg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., _RemoteTrial]:
+def leg(tmp_path: Path) -> Callable[..., _RemoteTrial]:
     """A trial on a rank of a worker group, without the group."""
-    monkeypatch.setattr(worker.ray.train.torch, "get_device", lambda: "cpu")
 
     def leg(rank: int = 0, **starts: str) -> _RemoteTrial:
-        at: Any = SimpleNamespace(seed=1, max_steps=9, rank=rank, world_size=2, work_folder=tmp_path / "work")
+        at: Any = SimpleNamespace(
+            device="cpu", seed=1, max_steps=9, rank=rank, world_size=2, work_folder=tmp_path / "work"
+        )
         common: dict[str, Any] = {"checkpoint": None, "inherit": None, **starts}
         return _RemoteTrial(at, Assignment(turn=1, job=1, trial=7, params={}, generation=0, **common))
 

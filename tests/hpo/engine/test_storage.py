@@ -220,14 +220,13 @@ def test_a_leg_whose_working_folder_has_no_room_fails_by_the_storage_and_not_by_
 ) -> None:
     from types import SimpleNamespace
 
-    monkeypatch.setattr(worker.ray.train.torch, "get_device", lambda: "cpu")
     monkeypatch.setattr(worker, "SAVE_RETRY_SECONDS", ())
 
     def full(self: Path, *args: Any, **options: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", full)
-    at: Any = SimpleNamespace(seed=1, max_steps=9, rank=0, world_size=1, work_folder=tmp_path)
+    at: Any = SimpleNamespace(device="cpu", seed=1, max_steps=9, rank=0, world_size=1, work_folder=tmp_path)
     assignment: Any = SimpleNamespace(trial=7, job=1)
     with pytest.raises(worker.StorageFailed, match="00007-1-0 can't be made: No space left on device") as caught:
         _RemoteTrial(at, assignment)

@@ -125,11 +125,10 @@ def test_a_step_that_another_leg_has_saved_meanwhile_is_taken_as_it_is(tmp_path:
 
 
 def test_the_scratch_folders_of_two_legs_are_apart_and_that_of_a_killed_process_is_emptied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """A leg that lost its place may be in mid-step when the next one begins, and removes its folder when it leaves."""
-    monkeypatch.setattr(worker.ray.train.torch, "get_device", lambda: "cpu")
-    at: Any = SimpleNamespace(seed=1, max_steps=9, rank=0, world_size=1, work_folder=tmp_path)
+    at: Any = SimpleNamespace(device="cpu", seed=1, max_steps=9, rank=0, world_size=1, work_folder=tmp_path)
 
     def leg(job: int) -> Path:
         common = {"turn": 1, "trial": 7, "params": {}, "generation": 0, "checkpoint": None, "inherit": None}
