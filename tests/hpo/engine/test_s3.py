@@ -174,7 +174,10 @@ def test_what_a_trial_has_fetched_goes_with_it(
 ) -> None:
     saved = leg()._save(trial, 3, writes(FILES))
     at = object.__new__(worker._Worker)
-    vars(at).update(seed=1, max_steps=9, rank=0, world_size=1, work_folder=tmp_path / "work", _modules=10**9)
+    process = SimpleNamespace(begin=lambda seed: None, end=lambda: None)  # a real one would reset pytest's own
+    vars(at).update(
+        device="cpu", seed=1, max_steps=9, rank=0, world_size=1, work_folder=tmp_path / "work", _process=process
+    )
     seen: list[dict[str, bytes]] = []
     assignment = Assignment(turn=1, job=2, trial=7, params={}, generation=0, checkpoint=saved.path, inherit=None)
     assert at._train(lambda params, trial: seen.append(files_in(trial.resume)), assignment) is None
