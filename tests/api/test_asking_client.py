@@ -262,7 +262,8 @@ def test_hpo_work_gives_its_trial_back_when_it_is_told_to_go(
     command = [sys.executable, "-m", "api.cli", "work", "s", "own_training:slow", "--working-dir", str(folder)]
     environment = os.environ | {"HPO_HOME": str(settings.home), "HPO_URL": server}
     worker = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # who is started in the background ignores it
     )  # fmt: skip
     assert worker.stdout is not None
     assert worker.stdout.readline() == "at it\n"
