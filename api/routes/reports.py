@@ -57,10 +57,11 @@ def importance(study: StudyName, store: StoreParam) -> ImportancesAnswer:
 def pareto(study: StudyName, store: StoreParam) -> ParetoAnswer:
     """The trials that no other one dominates, by what they reported last; with one objective, the best."""
     from hpo.report.analysis import candidates
+    from hpo.report.reading import latest
 
-    spec = store.study(study).spec
-    latest = {each.trial: each.metrics for each in pages(lambda **page: store.latest(study, **page))}
-    found = candidates(spec, list(pages(lambda **page: store.trials(study, **page))), latest)
+    of = store.study(study)
+    spec = of.spec
+    found = candidates(spec, list(pages(lambda **page: store.trials(study, **page))), latest(store, of))
     front = sorted((each for each in found if each.is_best), key=lambda each: (each.values, each.trial))
     items = [CandidateAnswer(trial=each.trial, values=list(each.values)) for each in front]
     return ParetoAnswer(metrics=[each.metric for each in spec.objectives], items=items)

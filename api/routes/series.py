@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -10,8 +9,7 @@ from fastapi import APIRouter, Query
 from api.answering import AnswerRoute
 from api.routes.common import StoreParam, StudyName, problems
 from api.schemas import IncumbentAnswer, IncumbentsAnswer, SeriesAnswer, SeriesListAnswer
-from hpo.page import MAX_PAGE_SIZE
-from hpo.protocols import Store
+from hpo.report.tables import events
 from hpo.series import MAX_POINTS, MAX_SERIES, MIN_POINTS, Reducer
 from hpo.trial import Event
 
@@ -60,7 +58,7 @@ def incumbent_curve(study: StudyName, store: StoreParam, points: Points = 500) -
     """Each trial that was the best so far, when it became so, and with what. The last one is the best there is."""
     metric = store.study(study).spec.objective.metric
     reducer: Reducer[Event] = Reducer(points)
-    for event in _changes(store, study):
+    for event in events(store, study, "incumbent.changed"):
         value = event.data.get("value")
         if isinstance(value, int | float):
             reducer.add(value, event)
@@ -69,10 +67,3 @@ def incumbent_curve(study: StudyName, store: StoreParam, points: Points = 500) -
         for event in reducer.points()
     ]
     return IncumbentsAnswer(metric=metric, items=items)
-
-
-def _changes(store: Store, study: str) -> Iterator[Event]:
-    last = 0
-    while page := store.events(study, after=last, limit=MAX_PAGE_SIZE, kind="incumbent.changed"):
-        yield from page
-        last = page[-1].id

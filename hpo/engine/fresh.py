@@ -1,7 +1,7 @@
 """What every trial of a warm process starts from, whatever the last one left: seeds, torch's defaults, memory.
 
-A trainable need not use torch, and to import it takes 3 s of a CPU and 200 MB. So nothing here imports it: what
-concerns torch is done where torch is there, and as soon as it comes.
+A trainable need not use torch, and to import it takes seconds of a CPU. So nothing here imports it: what concerns
+torch is done where torch is there, and as soon as it comes.
 """
 
 from __future__ import annotations

@@ -87,14 +87,8 @@ class Family:
 
 def longest_family(inheritances: Sequence[Inheritance]) -> Family | None:
     """The longest line, the first of several. None where nobody inherited."""
-    parent = {(each.trial, each.generation): (each.donor, each.donor_generation) for each in inheritances}
-    best: list[tuple[int, int]] = []
-    for node in parent:
-        line = [node]
-        while line[-1] in parent and parent[line[-1]] not in line:
-            line.append(parent[line[-1]])
-        if len(line) > len(best):
-            best = line
+    parents = _parents(inheritances)
+    best = max((_line(node, parents) for node in parents), key=len, default=[])
     return Family(tuple(number for number, _ in reversed(best))) if best else None
 
 
@@ -139,8 +133,7 @@ class Effort:
 def effort(record: Record) -> Effort:
     study = record.study
     began = [trial for trial in record.trials if trial.started_at is not None]
-    known = [moment for trial in record.trials for moment in (trial.started_at, trial.ended_at) if moment is not None]
-    end = study.ended_at or max(known, default=None)
+    end = _last_sign(record)
     return Effort(
         steps=record.counts.steps,
         full_steps=len(began) * record.spec.budget.steps_per_trial,
@@ -164,8 +157,7 @@ class Spent:
 
 def spent(record: Record) -> list[Spent]:
     """In the states' order, those that there are."""
-    known = [moment for each in record.trials for moment in (each.started_at, each.ended_at) if moment is not None]
-    end = record.study.ended_at or max(known, default=0.0)
+    end = _last_sign(record) or 0.0
     found = []
     for state in TrialState:
         trials = [trial for trial in record.trials if trial.state is state]
@@ -194,10 +186,7 @@ def best_line(record: Record) -> Family | None:
     best = record.best
     if best is None or best.value_generation is None:
         return None
-    parent = {(each.trial, each.generation): (each.donor, each.donor_generation) for each in record.inheritances}
-    line = [(best.number, best.value_generation)]
-    while line[-1] in parent and parent[line[-1]] not in line:
-        line.append(parent[line[-1]])
+    line = _line((best.number, best.value_generation), _parents(record.inheritances))
     return Family(tuple(number for number, _ in reversed(line))) if len(line) > 1 else None
 
 
@@ -209,3 +198,26 @@ def best_so_far(record: Record) -> list[tuple[int, float]]:
         if math.isfinite(trial.value) and (not found or record.sign * trial.value < record.sign * found[-1][1]):
             found.append((trial.number, trial.value))
     return found
+
+
+# -- inside -----------------------------------------------------------------------------------------------
+_Weights = tuple[int, int]
+"""A trial's number, and the generation of its weights."""
+
+
+def _parents(inheritances: Sequence[Inheritance]) -> dict[_Weights, _Weights]:
+    return {(each.trial, each.generation): (each.donor, each.donor_generation) for each in inheritances}
+
+
+def _line(weights: _Weights, parents: Mapping[_Weights, _Weights]) -> list[_Weights]:
+    """From the weights back to those that began with nothing."""
+    line = [weights]
+    while line[-1] in parents and parents[line[-1]] not in line:
+        line.append(parents[line[-1]])
+    return line
+
+
+def _last_sign(record: Record) -> float | None:
+    """When the study ended; while it goes on, the last time that a trial began or ended."""
+    known = [moment for trial in record.trials for moment in (trial.started_at, trial.ended_at) if moment is not None]
+    return record.study.ended_at or max(known, default=None)

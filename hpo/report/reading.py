@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.protocols import MAX_PAGE_SIZE, Store
-from hpo.report.tables import pages
+from hpo.protocols import Store
+from hpo.report.tables import events, pages
 from hpo.series import Series
 from hpo.spec import StudySpec
-from hpo.trial import Decision, Event, Inheritance, Metrics, Study, StudyCounts, Trial
+from hpo.trial import Decision, Inheritance, Metrics, Study, StudyCounts, Trial
 
 CURVES = 60
 """How many trials' curves a report shows: half of them the best ones', the others spread over the rest."""
@@ -68,23 +68,28 @@ class Record:
 def read(store: Store, name: str) -> Record:
     """Raises StudyNotFoundError."""
     study = store.study(name)
-    several = len(study.spec.objectives) > 1
     trials = list(pages(lambda **page: store.trials(name, **page)))
-    latest = pages(lambda **page: store.latest(name, **page)) if several else iter(())
     numbers = shown(trials, 1 if study.spec.objective.direction == "minimize" else -1)
     return Record(
         study=study,
         trials=trials,
         counts=store.counts(name),
-        latest={each.trial: each.metrics for each in latest},
+        latest=latest(store, study),
         curves=store.series(name, study.spec.objective.metric, numbers, points=POINTS) if numbers else (),
         judgements=judgements(store, study),
         inheritances=store.inheritances(name),
         incumbents=[
             {**event.data, "trial": event.trial, "recorded_at": event.recorded_at}
-            for event in _events(store, name, "incumbent.changed")
+            for event in events(store, name, "incumbent.changed")
         ],
     )
+
+
+def latest(store: Store, study: Study) -> dict[int, Metrics]:
+    """What each trial reported last; nothing where there is one objective only, whose best values the trials hold."""
+    if len(study.spec.objectives) == 1:
+        return {}
+    return {each.trial: each.metrics for each in pages(lambda **page: store.latest(study.name, **page))}
 
 
 def judgements(store: Store, study: Study) -> list[Judgement]:
@@ -114,10 +119,3 @@ def shown(trials: Sequence[Trial], sign: int, most: int = CURVES) -> list[int]:
 def _goes_on(decision: Decision) -> bool:
     """At a rung a trial that pauses may still be chosen; those that were stopped will not."""
     return decision.action.value in ("continue", "complete")
-
-
-def _events(store: Store, study: str, kind: str) -> list[Event]:
-    found: list[Event] = []
-    while page := store.events(study, after=found[-1].id if found else 0, limit=MAX_PAGE_SIZE, kind=kind):
-        found += page
-    return found

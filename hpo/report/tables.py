@@ -106,7 +106,7 @@ def rows(store: Store, study: str, what: What) -> Iterator[TableRow]:
         case What.INHERITANCES:
             return map(_flat, store.inheritances(study))
         case What.EVENTS:
-            return map(_flat, _events(store, study))
+            return map(_flat, events(store, study))
 
 
 def trial_of(study: str, row: Mapping[str, Any]) -> Trial:
@@ -134,6 +134,14 @@ def pages(fetch: Callable[..., Page[T]]) -> Iterator[T]:
             return
 
 
+def events(store: Store, study: str, kind: str | None = None) -> Iterator[Event]:
+    """A study's history, or its events of one kind, a page at a time. Raises StudyNotFoundError."""
+    last = 0
+    while page := store.events(study, after=last, limit=MAX_PAGE_SIZE, kind=kind):
+        yield from page
+        last = page[-1].id
+
+
 # -- inside -----------------------------------------------------------------------------------------------
 def _trials(store: Store, study: str) -> Iterator[TableRow]:
     """Trials and their last reports both come by number."""
@@ -156,13 +164,6 @@ def _measurement(row: Measurement) -> TableRow:
     for name, value in row.metrics.items():
         found[METRICS + name] = value
     return found
-
-
-def _events(store: Store, study: str) -> Iterator[Event]:
-    after = 0
-    while page := store.events(study, after=after, limit=MAX_PAGE_SIZE):
-        yield from page
-        after = page[-1].id
 
 
 def _flat(row: Trial | Decision | Checkpoint | Inheritance | Event) -> TableRow:
