@@ -3,8 +3,8 @@
 `TorchTrainer.fit()` starts five actors for a group of one worker: the controller, an actor that removes placement
 groups if the controller dies, one that talks to the autoscaler, one for collectives, and the worker. Each is a process
 that imports Ray Train, which takes seconds of a CPU, and a study has such a set for every group. Here the controller
-is an object of the driver. So the driver's job owns the workers and their placement groups: Ray removes them when the driver
-dies, in whatever way, and pending placement groups are what the autoscaler sees.
+is an object of the driver. So the driver's job owns the workers and their placement groups: Ray removes them when the
+driver dies, in whatever way, and pending placement groups are what the autoscaler sees.
 
 Ray Train's controller, worker group and scaling policy are internal to it; a contract test pins what is used of them.
 """
