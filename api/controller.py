@@ -209,15 +209,14 @@ class Controller:
         """Submit the study's job. Safe to repeat: its id is the study and the attempt, and Ray takes an id once."""
         assert study.job is not None  # new_attempt has set it
         # What was allowed when the study was submitted may not be any more.
-        if faults := list(self._settings.rules.faults(study.spec.trainable, study.package is not None)):
+        folder = packages.folder_of(self._settings.package_folder, study.package or "")
+        rules = self._settings.rules
+        if faults := list(rules.faults(study.spec, package=study.package is not None, working_dir=folder)):
             self._fail(study, "\n".join(map(str, faults)))
             return
-        folder = None
-        if study.package is not None:
-            folder = packages.folder_of(self._settings.package_folder, study.package)
-            if folder is None:
-                self._fail(study, f"its package {study.package} is gone; upload the working folder again")
-                return
+        if study.package is not None and folder is None:
+            self._fail(study, f"its package {study.package} is gone; upload the working folder again")
+            return
         try:
             environment = self._settings.job_environment() | {"HPO_JOB": study.job}
             jobs.submit(study.job, self._entrypoint(study.name), env=environment, working_dir=folder)

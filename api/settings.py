@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.deployment import Rules
+from hpo import places
 from hpo.engine.files import Address, S3Address, address
 
 SQLITE = "sqlite:///"
@@ -77,6 +78,12 @@ class Settings(BaseSettings):
     packages: Literal["", "on", "off"] = ""
     """Whether working folders of the users' own are taken; `on` unless given, but `off` with HPO_TRAINABLES, since a
     folder can hold another module of a name that is allowed."""
+    data_folders: Annotated[tuple[Path, ...] | None, NoDecode] = None
+    """Where the data lies that studies may name (`fixed.data` and the like): folders with `:` between them, or `off`
+    for what comes with hpo alone; anywhere unless given."""
+    logging_targets: Annotated[tuple[str, ...] | None, NoDecode] = None
+    """What `[logging]` may name: TensorBoard's folders and MLflow's addresses with commas between, or `off`; anything
+    unless given."""
     project: str = ""
     """What the client's requests with the service's own token are about: all projects unless given, and `default` for a
     new study. Any other token has a project of its own."""
@@ -108,6 +115,16 @@ class Settings(BaseSettings):
         if isinstance(given, str) and given.strip() and not any(patterns):
             raise ValueError(f"{given!r} allows nothing; write patterns such as team.*:train, or drop HPO_TRAINABLES")
         return tuple(filter(None, patterns))
+
+    @field_validator("data_folders", mode="before")
+    @classmethod
+    def _folders(cls, given: object) -> object:
+        return places.folders(given) if isinstance(given, str) else given
+
+    @field_validator("logging_targets", mode="before")
+    @classmethod
+    def _targets(cls, given: object) -> object:
+        return places.targets(given) if isinstance(given, str) else given
 
     @field_validator("database_url")
     @classmethod
@@ -143,7 +160,8 @@ class Settings(BaseSettings):
     @property
     def rules(self) -> Rules:
         """What may run here."""
-        return Rules(self.trainables, self.packages == "on" or (not self.packages and not self.trainables))
+        packages = self.packages == "on" or (not self.packages and not self.trainables)
+        return Rules(self.trainables, packages, places.Places(self.data_folders, self.logging_targets))
 
     @property
     def package_folder(self) -> Path:
@@ -156,6 +174,7 @@ class Settings(BaseSettings):
             "HPO_HOME": str(self.home),
             "HPO_DATABASE_URL": self.database_url,
             "HPO_STORAGE": str(self.storage),
+            **self.rules.places.environment(),
         }
         if isinstance(self.storage, S3Address):
             found |= {name: value for name in S3_VARIABLES if (value := os.environ.get(name))}

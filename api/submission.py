@@ -35,7 +35,8 @@ def accept(
     cluster can hold the study is found when it is placed, not here.
     """
     spec = specfile.parse(data)
-    rules.check(spec.trainable)  # before anything is looked for: who may not run it learns nothing of what is there
+    # Before anything is looked for: who may not run or open it learns nothing of what is there.
+    rules.check(spec, working_dir=working_dir)
     compatibility.check(spec)
     followers.check(spec)
     warm_start.check(store, spec, project)

@@ -1,9 +1,9 @@
 """`python -m hpo.driver STUDY`: claim a study, run it on the cluster at hand, release it.
 
 It is what a Ray job of the service runs. It reads HPO_DATABASE_URL and HPO_STORAGE from its environment (the address
-of a database may hold a password, so it is no argument), the keys of a storage on S3 (AWS_*: `hpo.engine.s3`), and
-HPO_LOG_FORMAT (`hpo.logs`). A study that another driver
-has left in mid-study goes on from what is recorded. Exit codes: 0 the study succeeded or is paused, 1 it failed, 2 it
+of a database may hold a password, so it is no argument), the keys of a storage on S3 (AWS_*: `hpo.engine.s3`), what a
+study may open (`hpo.places`), and HPO_LOG_FORMAT (`hpo.logs`). A study that another driver has left in mid-study goes
+on from what is recorded. Exit codes: 0 the study succeeded or is paused, 1 it failed, 2 it
 can not be run, 3 another driver holds it, 4 the cluster has lost what it needs (another driver can go on), 130
 interrupted.
 """
@@ -24,6 +24,7 @@ from hpo import logs
 from hpo.engine.files import Address, StorageError, address
 from hpo.errors import ClusterLostError, HpoError, LeaseHeldError, LeaseLostError, StudyStateError
 from hpo.followers import following
+from hpo.places import ANYWHERE, Places
 from hpo.protocols import Store
 from hpo.steering import Command
 from hpo.store import open_store
@@ -42,8 +43,10 @@ def drive(
     *,
     lease_seconds: float = LEASE_SECONDS,
     interrupted: Callable[[], bool] = lambda: False,
+    places: Places = ANYWHERE,
 ) -> Study:
-    """Run study `name` to its end; the study as it is then. One that another driver left in mid-study goes on.
+    """Run study `name` to its end; the study as it is then. One that another driver left in mid-study goes on. One that
+    names what is in none of the `places` fails.
 
     This process must be connected to a Ray cluster. Errors in the study itself (it fails to be placed, all trials
     fail) end in its state and message; raises LeaseHeldError where another driver is at it, and LeaseLostError when
@@ -63,7 +66,7 @@ def drive(
         if study.state.is_final or study.state is StudyState.PAUSED:
             return study
         study = store.set_study_state(name, StudyState.RUNNING, message="", lease=lease)
-        state, why, by = _run(store, lease, study, storage, lease_seconds, interrupted)
+        state, why, by = _run(store, lease, study, storage, lease_seconds, interrupted, places)
         _sweep(store, study, storage)
         study = store.set_study_state(name, state, message=why, lease=lease, command=by)
         # What came while it was about to pause; from now on such a command is done as it is given.
@@ -89,11 +92,13 @@ def _run(
     storage: Address,
     lease_seconds: float,
     interrupted: Callable[[], bool],
+    places: Places,
 ) -> tuple[StudyState, str | None, Command | None]:
     """Run a claimed study; its next state and why, and the command that it is the effect of."""
     from hpo.engine.run import run_study  # imports ray.tune: a second
 
     try:
+        places.check(study.spec)
         with following(store, study, lease, lease_seconds=lease_seconds):
             outcome = run_study(
                 study, store, lease, storage / study.name, lease_seconds=lease_seconds, interrupted=interrupted
@@ -143,10 +148,11 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the study ends in order, through `interrupted`
     try:
         url, storage = os.environ["HPO_DATABASE_URL"], address(os.environ["HPO_STORAGE"])
+        places = Places.of(os.environ)
     except KeyError as error:
         print(f"error: {error.args[0]} is not set; the driver needs HPO_DATABASE_URL and HPO_STORAGE", file=sys.stderr)
         return 2
-    except StorageError as error:
+    except (StorageError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     import ray
@@ -155,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
         store = open_store(url)
         try:
             ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=True)
-            study = drive_when_free(store, options.study, storage, options.lease_seconds, options.wait, stop)
+            study = drive_when_free(store, options.study, storage, options.lease_seconds, options.wait, stop, places)
         finally:
             ray.shutdown()
             store.close()
@@ -175,13 +181,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def drive_when_free(
-    store: Store, name: str, storage: Address, lease_seconds: float, wait: float, stop: threading.Event
+    store: Store,
+    name: str,
+    storage: Address,
+    lease_seconds: float,
+    wait: float,
+    stop: threading.Event,
+    places: Places = ANYWHERE,
 ) -> Study:
     """`drive`, tried again for `wait` seconds while another driver holds the study."""
     give_up = time.monotonic() + wait
     while True:
         try:
-            return drive(store, name, storage, lease_seconds=lease_seconds, interrupted=stop.is_set)
+            return drive(
+                store, name, storage, lease_seconds=lease_seconds, interrupted=stop.is_set, places=places
+            )  # fmt: skip
         except LeaseHeldError:
             if time.monotonic() >= give_up or stop.wait(0.2):
                 raise

@@ -11,7 +11,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ class BuiltIn:
     check: str
     """`package.module:function` that checks (searched parameters, constants) without loading torch; it raises
     ValueError with the value, the rule and the remedy."""
-    paths: tuple[str, ...] = ()
-    """Constants that may name a file."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Parameters that name a file, each with the one value that doesn't."""
     mutable: frozenset[str] = frozenset()
     """Parameters that may change while a trial trains; the others shape its weights or its data."""
 
@@ -52,14 +52,14 @@ BUILT_IN: dict[str, BuiltIn] = {
         "models.seqgan.trial:train",
         ("perplexity", "entropy", "train_loss", "aux_loss", "phase", "reward", "d_loss", "d_accuracy", "seconds"),
         check="models.seqgan.preflight:check",
-        paths=("data", "embeddings"),
+        files={"data": "peoples_daily", "embeddings": ""},
         mutable=_SEQGAN_MUTABLE,
     ),
     "oracle": BuiltIn(
         "models.seqgan.paper.trial:train",
         ("nll_oracle", "nll_test", "entropy", "train_loss", "phase", "reward", "d_loss", "seconds"),
         check="models.seqgan.paper.preflight:check",
-        paths=("oracle",),
+        files={"oracle": "seeded"},
         mutable=_ORACLE_MUTABLE,
     ),
 }
@@ -101,12 +101,55 @@ def _located(message: str, searched: Mapping[str, object], fixed: Mapping[str, o
     return Problem(pointer or "/fixed/data", detail or hint, hint if detail else "correct the value")
 
 
+def files_of(name: str, *, folder: Path | None = None) -> Mapping[str, str]:
+    """A trainable's parameters that name a file, each with the one value that doesn't.
+
+    Ours are above, also under the name of their function. The user's own says it in its module, whose source is read
+    (`folder` as for `preflight`): `HPO_FILES = ("data", "vectors")`; there "" is the value that names none.
+    """
+    for ours, built_in in BUILT_IN.items():
+        if name in (ours, built_in.target):
+            return built_in.files
+    tree = _parsed(name, folder)
+    if not isinstance(tree, ast.Module):
+        return {}
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="HPO_FILES")], value=ast.Tuple(elts=names) | ast.List(elts=names)):
+                return {each.value: "" for each in names if isinstance(each, ast.Constant) and type(each.value) is str}
+    return {}
+
+
 def _missing(target: str, folder: Path | None) -> Problem | None:
     """Why `package.module:function` can't be loaded, as far as its source tells; None if it can."""
-    module, _, function = target.partition(":")
+    tree = _parsed(target, folder)
+    if not isinstance(tree, ast.Module):
+        return tree
+    function = target.partition(":")[2]
+    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    if function in _bound(tree):
+        return None
+    hint = f"it defines {', '.join(defined)}" if defined else "it defines no function"
+    return Problem("/trainable", f"{target!r}: {_source(target, folder)} has no function {function!r}", hint)
+
+
+def _parsed(target: str, folder: Path | None) -> ast.Module | Problem | None:
+    """The module of `package.module:function`; None where its source isn't at hand."""
+    source = _source(target, folder)
+    if isinstance(source, Problem) or source is None:
+        return source
+    try:
+        return ast.parse(Path(source).read_text(encoding="utf-8"), filename=source)
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        return Problem("/trainable", f"{target!r}: {source} can't be read as Python: {error}", "mend the file")
+
+
+def _source(target: str, folder: Path | None) -> str | Problem | None:
+    """The file of the module; None for one that isn't of Python."""
     places = [str(folder)] if folder is not None else []
     source = None
     search: list[str] | None = [*places, *sys.path]
+    module = target.partition(":")[0]
     for depth, part in enumerate(module.split(".")):
         # The finder of sys.path, not importlib.util.find_spec, which would import the parent packages.
         found = PathFinder.find_spec(".".join(module.split(".")[: depth + 1]), search)
@@ -119,17 +162,7 @@ def _missing(target: str, folder: Path | None) -> Problem | None:
             )
         search = list(found.submodule_search_locations or [])
         source = found.origin
-    if source is None or not source.endswith(".py"):
-        return None
-    try:
-        tree = ast.parse(Path(source).read_text(encoding="utf-8"), filename=source)
-    except (OSError, SyntaxError, UnicodeDecodeError) as error:
-        return Problem("/trainable", f"{target!r}: {source} can't be read as Python: {error}", "mend the file")
-    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    if function in _bound(tree):
-        return None
-    hint = f"it defines {', '.join(defined)}" if defined else "it defines no function"
-    return Problem("/trainable", f"{target!r}: {source} has no function {function!r}", hint)
+    return source if source is not None and source.endswith(".py") else None
 
 
 def _bound(tree: ast.Module) -> set[str]:

@@ -84,6 +84,13 @@ def _rules(settings: Settings) -> Iterator[Check]:
     if rules.trainables or settings.packages:
         yield Check("trainables", True, ", ".join(rules.trainables) or "all")
         yield Check("working folders", True, "are taken" if rules.packages else "are refused (HPO_PACKAGES)")
+    if (folders := rules.places.data_folders) is not None:
+        missing = [str(folder) for folder in folders if not folder.is_dir()]
+        found = ", ".join(map(str, folders)) or "none: only what comes with hpo"
+        remedy = f"make or mount {', '.join(missing)}, or correct HPO_DATA_FOLDERS" if missing else ""
+        yield Check("data folders", not missing, found, remedy)
+    if (targets := rules.places.logging_targets) is not None:
+        yield Check("logging targets", True, ", ".join(targets) or "none (HPO_LOGGING_TARGETS)")
 
 
 def _tokens(settings: Settings) -> Iterator[Check]:

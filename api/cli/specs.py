@@ -25,7 +25,7 @@ def read(spec: Path, assignments: list[str] | None, name: str | None) -> dict[st
     built_in = BUILT_IN.get(str(data.get("trainable")))
     fixed = data.get("fixed")
     if built_in is not None and isinstance(fixed, dict):
-        for key in built_in.paths:
+        for key in built_in.files:
             for folder in (Path.cwd(), spec.absolute().parent):
                 path = folder / str(fixed.get(key))
                 if key in fixed and path.is_file():

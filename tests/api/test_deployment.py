@@ -20,6 +20,7 @@ from hpo import specfile
 from hpo.protocols import Store
 from hpo.store.memory import MemoryStore
 from hpo.trial import StudyState
+from tests.api.conftest import SPEC
 from tests.api.test_controller import FakeJobs
 
 MENDED = "ask who runs the service to add it to HPO_TRAINABLES"
@@ -143,7 +144,8 @@ def test_a_study_with_a_folder_doesnt_start_once_folders_are_refused(tmp_path: P
     ],
 )
 def test_patterns_name_functions(patterns: str, name: str, allowed: bool) -> None:
-    faults = list(Settings(trainables=patterns).rules.faults(name, package=False))
+    given = SPEC | {"trainable": name, "objective": SPEC["objective"] | {"metric": "perplexity"}}
+    faults = list(Settings(trainables=patterns).rules.faults(specfile.parse(given), package=False))
     assert (not faults) is allowed
 
 
