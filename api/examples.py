@@ -133,6 +133,7 @@ RUNGS: dict[str, Any] = {
 PROJECT: dict[str, Any] = {
     "name": "vision",
     "quotas": {"max_trials": 8, "max_gpus": 4.0, "max_studies": None},
+    "weight": 1.0,
     "created_at": 1770000000.0,
 }
 TOKEN: dict[str, Any] = {

@@ -77,7 +77,7 @@ class Shares:
         token: str | None = None
         while True:
             page = self._store.projects(page_size=100, page_token=token)
-            yield from (Tenant(name=project.name, quotas=project.quotas) for project in page.items)
+            yield from (Tenant(name=each.name, quotas=each.quotas, weight=each.weight) for each in page.items)
             token = page.next_page_token
             if token is None:
                 return

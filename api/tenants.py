@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import examples
 from api.schemas import Answer
 from hpo.spec import NAME
-from hpo.tenancy import Role
+from hpo.tenancy import MAX_WEIGHT, MIN_WEIGHT, Role
 
 _NAME = f"^{NAME.pattern}$"
 _MOST = 2**63 - 1
+Weight = Annotated[float, Field(strict=True, ge=MIN_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
 
 
 class QuotasBody(BaseModel):
@@ -42,20 +45,24 @@ class ProjectCreate(BaseModel):
     """Unique in the service."""
     quotas: QuotasBody = QuotasBody()
     """What its studies may take at once; without it, all that there is."""
+    weight: Weight = 1.0
+    """Of two projects that want more than there is, one of weight 2 gets twice as much as one of weight 1."""
 
 
 class ProjectChange(BaseModel):
-    """Other quotas."""
+    """Other quotas, or another weight."""
 
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         use_attribute_docstrings=True,
-        json_schema_extra={"examples": [{"quotas": {"max_trials": 16, "max_gpus": None}}]},
+        json_schema_extra={"examples": [{"quotas": {"max_trials": 16, "max_gpus": None}, "weight": 2.0}]},
     )
 
-    quotas: QuotasBody
+    quotas: QuotasBody = QuotasBody()
     """The ones that change, by their names."""
+    weight: Weight | None = None
+    """null leaves it as it is."""
 
 
 class TokenCreate(BaseModel):
@@ -77,7 +84,7 @@ class TokenCreate(BaseModel):
 
 
 class ProjectAnswer(Answer):
-    """A project and its quotas."""
+    """A project, its quotas and its weight."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.PROJECT]})
 
@@ -85,6 +92,8 @@ class ProjectAnswer(Answer):
     """Unique in the service."""
     quotas: QuotasBody
     """What its studies may take at once."""
+    weight: float = 1.0
+    """How much it gets beside others that want more than there is."""
     created_at: float
     """When it was made."""
 

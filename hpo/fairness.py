@@ -33,7 +33,7 @@ class Tenant:
     name: str
     quotas: Quotas = NO_LIMITS
     weight: float = 1.0
-    """Of two that want more than there is, one of weight 2 gets twice as much as one of weight 1."""
+    """As that of an `hpo.tenancy.Project`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

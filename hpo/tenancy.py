@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
 from hpo.errors import InvalidTenantError, Problem
@@ -18,6 +19,7 @@ from hpo.spec import NAME
 
 DEFAULT_PROJECT = "default"
 """Always there: studies for which nobody named a project, and all that were there before there were projects."""
+MIN_WEIGHT, MAX_WEIGHT = 0.001, 1000.0
 USED_SECONDS = 60.0
 """How old `last_used_at` may grow before a use is noted anew: a write a minute, not a request."""
 
@@ -63,6 +65,7 @@ class Quotas:
 
 
 NO_LIMITS = Quotas()
+NO_CHANGE: Mapping[str, float | None] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,17 @@ class Project:
 
     name: str
     quotas: Quotas = NO_LIMITS
+    weight: float = 1.0
+    """Of two that want more than there is, one of weight 2 gets twice as much as one of weight 1."""
     created_at: float
+
+    def __post_init__(self) -> None:
+        """Raises InvalidTenantError for what is no weight."""
+        if not MIN_WEIGHT <= self.weight <= MAX_WEIGHT:  # nor is NaN
+            rule = f"it must be from {MIN_WEIGHT:g} to {MAX_WEIGHT:g}"
+            raise InvalidTenantError(
+                Problem("/weight", f"{self.weight} is no weight: {rule}", "1 is that of a project without one")
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +122,8 @@ class Tenants(Protocol):
     """
 
     # -- projects -----------------------------------------------------------------------------------------
-    def create_project(self, name: str, quotas: Quotas = NO_LIMITS) -> Project:
-        """Raises ProjectExistsError, and InvalidTenantError for a name that breaks the rule."""
+    def create_project(self, name: str, quotas: Quotas = NO_LIMITS, *, weight: float = 1.0) -> Project:
+        """Raises ProjectExistsError, and InvalidTenantError for a name or a weight that breaks the rule."""
 
     def project(self, name: str) -> Project:
         """Raises ProjectNotFoundError."""
@@ -118,9 +131,11 @@ class Tenants(Protocol):
     def projects(self, *, page_size: int = 100, page_token: str | None = None) -> Page[Project]:
         """By name."""
 
-    def change_project(self, name: str, quotas: Mapping[str, float | None]) -> Project:
-        """Other values for some quotas, by their names; None takes a limit away. Raises ProjectNotFoundError, and
-        InvalidTenantError; then nothing changes."""
+    def change_project(
+        self, name: str, quotas: Mapping[str, float | None] = NO_CHANGE, *, weight: float | None = None
+    ) -> Project:
+        """Other values for some quotas, by their names; None takes a limit away. Another weight, unless it is None.
+        Raises ProjectNotFoundError, and InvalidTenantError; then nothing changes."""
 
     def delete_project(self, name: str) -> None:
         """Remove a project with its tokens. Raises ProjectNotFoundError, and ProjectNotEmptyError where it has studies

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.studies import JsonFlag, collect, connect, print_json
-from hpo.tenancy import DEFAULT_PROJECT, Role
+from api.cli.studies import JsonFlag, collect, connect, display, print_json
+from hpo.tenancy import DEFAULT_PROJECT, MAX_WEIGHT, MIN_WEIGHT, Role
 
 if TYPE_CHECKING:
     from api.tenants import ProjectAnswer
@@ -24,33 +24,49 @@ QuotaArgs = Annotated[
     list[str] | None,
     typer.Argument(metavar="[QUOTA=NUMBER]...", help="max_trials, max_gpus or max_studies; `none` takes a limit away."),
 ]
+WeightOption = Annotated[
+    float | None,
+    typer.Option(
+        "--weight",
+        min=MIN_WEIGHT,
+        max=MAX_WEIGHT,
+        help="Of two projects that want more than there is, one of weight 2 gets twice as much as one of weight 1.",
+    ),
+]
 _SECONDS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
 
 @project_app.command("create")
-def create_project(name: NameArg, quotas: QuotaArgs = None, as_json: JsonFlag = False) -> None:
+def create_project(
+    name: NameArg, quotas: QuotaArgs = None, weight: WeightOption = None, as_json: JsonFlag = False
+) -> None:
     """Make a project: `hpo project create vision max_trials=8 max_gpus=4`."""
     with connect() as client:
-        _say(client.create_project(name, _quotas(quotas or [])), as_json)
+        made = client.create_project(name, _quotas(quotas or []), weight=1.0 if weight is None else weight)
+    _say(made, as_json)
 
 
 @project_app.command("ls")
 def list_projects(as_json: JsonFlag = False) -> None:
-    """List the projects that the token is for, with their quotas."""
+    """List the projects that the token is for, with their weights and their quotas."""
     with connect() as client:
         found = collect(lambda size, token: client.projects(page_size=size, page_token=token), 0)
     if as_json:
         print_json([project.model_dump(mode="json") for project in found])
         return
-    for project in found:
-        typer.echo(_line(project))
+    from api.cli.render import project_table
+
+    display(project_table(found))
 
 
 @project_app.command("change")
-def change_project(name: NameArg, quotas: QuotaArgs = None, as_json: JsonFlag = False) -> None:
-    """Change a project's quotas; those that aren't named stay."""
+def change_project(
+    name: NameArg, quotas: QuotaArgs = None, weight: WeightOption = None, as_json: JsonFlag = False
+) -> None:
+    """Change a project's quotas and its weight; what isn't named stays."""
     with connect() as client:
-        _say(client.change_project(name, _quotas(quotas or [])), as_json)
+        changed = client.change_project(name, _quotas(quotas or []), weight=weight)
+    _say(changed, as_json)
 
 
 @project_app.command("rm")
@@ -149,7 +165,7 @@ def _say(project: ProjectAnswer, as_json: bool) -> None:
 
 def _line(project: ProjectAnswer) -> str:
     limits = [f"{name}={value:g}" for name, value in project.quotas.model_dump().items() if value is not None]
-    return f"{project.name}  {' '.join(limits) or 'no limits'}"
+    return f"{project.name}  weight={project.weight:g}  {' '.join(limits) or 'no limits'}"
 
 
 def _date(seconds: float) -> str:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.schemas import StudyAnswer, StudyDetailAnswer, TrialAnswer
+from api.tenants import ProjectAnswer, QuotasBody
 from hpo.spec import StudySpec
 
 _COLOURS = {
@@ -100,6 +101,14 @@ def trial_table(trials: Sequence[TrialAnswer], metric: str) -> Table:
             str(trial.number), _state(trial.state), str(trial.step), number(trial.value), number(trial.value_step),
             escape(params(trial.best_params)), escape(trial.message or ""),
         )  # fmt: skip
+    return table
+
+
+def project_table(projects: Sequence[ProjectAnswer]) -> Table:
+    table = Table("project", "weight", *QuotasBody.model_fields, box=None, pad_edge=False)
+    for project in projects:
+        quotas = project.quotas.model_dump().values()
+        table.add_row(project.name, number(project.weight), *(number(each) for each in quotas))
     return table
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from api.client.connection import Connection, query_of
 from api.schemas import ListAnswer
 from api.tenants import NewTokenAnswer, ProjectAnswer, TokenAnswer
-from hpo.tenancy import Role
+from hpo.tenancy import NO_CHANGE, Role
 
 _PROJECTS = "/v1/projects"
 
@@ -16,9 +16,11 @@ _PROJECTS = "/v1/projects"
 class Projects(Connection):
     """To make, change and delete a project takes the service's own token; its tokens are its admins' to make."""
 
-    def create_project(self, name: str, quotas: Mapping[str, float | None] | None = None) -> ProjectAnswer:
+    def create_project(
+        self, name: str, quotas: Mapping[str, float | None] = NO_CHANGE, *, weight: float = 1.0
+    ) -> ProjectAnswer:
         """A project with some of the quotas max_trials, max_gpus and max_studies."""
-        answer = self._send("POST", _PROJECTS, json={"name": name, "quotas": dict(quotas or {})})
+        answer = self._send("POST", _PROJECTS, json={"name": name, "quotas": dict(quotas), "weight": weight})
         return self._parse(ProjectAnswer, answer)
 
     def project(self, name: str) -> ProjectAnswer:
@@ -29,9 +31,12 @@ class Projects(Connection):
         query = query_of(page_size=page_size, page_token=page_token)
         return self._parse(ListAnswer[ProjectAnswer], self._send("GET", _PROJECTS, params=query))
 
-    def change_project(self, name: str, quotas: Mapping[str, float | None]) -> ProjectAnswer:
-        """Other values for the quotas that are named; None takes a limit away."""
-        return self._parse(ProjectAnswer, self._send("PATCH", _at(name), json={"quotas": dict(quotas)}))
+    def change_project(
+        self, name: str, quotas: Mapping[str, float | None] = NO_CHANGE, *, weight: float | None = None
+    ) -> ProjectAnswer:
+        """Other values for the quotas that are named; None takes a limit away. Another weight, unless it is None."""
+        changes = {"quotas": dict(quotas), "weight": weight}
+        return self._parse(ProjectAnswer, self._send("PATCH", _at(name), json=changes))
 
     def delete_project(self, name: str) -> None:
         """An empty project, with its tokens."""

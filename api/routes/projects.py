@@ -63,22 +63,23 @@ def list_projects(
 def create_project(body: Body, response: Response, store: StoreParam) -> ProjectAnswer:
     """With the service's own token only."""
     asked = checked(ProjectCreate, body)
-    project = store.create_project(asked.name, Quotas.of(asked.quotas.model_dump()))
+    project = store.create_project(asked.name, Quotas.of(asked.quotas.model_dump()), weight=asked.weight)
     response.headers["Location"] = f"/v1/projects/{project.name}"
     return project_answer(project)
 
 
 @router.get("/{project}", summary="Show a project")
 def show_project(project: ProjectName, store: StoreParam) -> ProjectAnswer:
-    """A project and its quotas."""
+    """A project, its quotas and its weight."""
     return project_answer(store.project(project))
 
 
-@router.patch("/{project}", openapi_extra=described(ProjectChange), summary="Change a project's quotas")
+@router.patch("/{project}", openapi_extra=described(ProjectChange), summary="Change a project")
 def change_project(project: ProjectName, body: Body, store: StoreParam) -> ProjectAnswer:
-    """Those that are named; null takes a limit away. With the service's own token only."""
+    """The quotas that are named (null takes a limit away), and its weight. With the service's own token only."""
+    asked = checked(ProjectChange, body)
     return project_answer(
-        store.change_project(project, checked(ProjectChange, body).quotas.model_dump(exclude_unset=True))
+        store.change_project(project, asked.quotas.model_dump(exclude_unset=True), weight=asked.weight)
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
 from threading import Lock
 from typing import Any
 
@@ -14,8 +13,8 @@ from hpo.page import Page
 from hpo.store import paging, refusals
 from hpo.store.entry import Entry
 from hpo.store.rows import Values
-from hpo.store.tenant_rows import project_values, to_project, to_token, token_values
-from hpo.tenancy import DEFAULT_PROJECT, NO_LIMITS, USED_SECONDS, Project, Quotas, Role, Token, check_name
+from hpo.store.tenant_rows import changed_project, project_values, to_project, to_token, token_values
+from hpo.tenancy import DEFAULT_PROJECT, NO_CHANGE, NO_LIMITS, USED_SECONDS, Project, Quotas, Role, Token, check_name
 
 
 class MemoryTenants:
@@ -32,12 +31,12 @@ class MemoryTenants:
         self._tokens: dict[str, dict[str, Any]] = {}
 
     # -- projects -----------------------------------------------------------------------------------------
-    def create_project(self, name: str, quotas: Quotas = NO_LIMITS) -> Project:
+    def create_project(self, name: str, quotas: Quotas = NO_LIMITS, *, weight: float = 1.0) -> Project:
         check_name(name, "project")
         with self._lock:
             if name in self._projects:
                 raise ProjectExistsError(name)
-            project = Project(name=name, quotas=quotas, created_at=time.time())
+            project = Project(name=name, quotas=quotas, weight=weight, created_at=time.time())
             self._projects[name] = project_values(project)
             return project
 
@@ -59,10 +58,12 @@ class MemoryTenants:
             rows = [row for row in rows if window.key(row) > window.after]
         return window.page(rows[: window.size + 1], to_project)
 
-    def change_project(self, name: str, quotas: Mapping[str, float | None]) -> Project:
+    def change_project(
+        self, name: str, quotas: Mapping[str, float | None] = NO_CHANGE, *, weight: float | None = None
+    ) -> Project:
         with self._lock:
             found = self._project(name)
-            after = replace(found, quotas=Quotas.of({**asdict(found.quotas), **quotas}))
+            after = changed_project(found, quotas, weight)
             self._projects[name] = project_values(after)
             return after
 

@@ -188,6 +188,7 @@ projects = Table(
     Column("max_trials", BigInteger),
     Column("max_gpus", Double),
     Column("max_studies", BigInteger),
+    Column("weight", Double, nullable=False, server_default="1"),
     Column("created_at", Double, nullable=False),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, tuple_, update
@@ -23,8 +23,8 @@ from hpo.spec import NAME
 from hpo.store import changes, paging, refusals
 from hpo.store.database import Database
 from hpo.store.tables import projects, studies, tokens
-from hpo.store.tenant_rows import project_values, to_project, to_token, token_values
-from hpo.tenancy import NO_LIMITS, USED_SECONDS, Project, Quotas, Role, Token, check_name
+from hpo.store.tenant_rows import changed_project, project_values, to_project, to_token, token_values
+from hpo.tenancy import NO_CHANGE, NO_LIMITS, USED_SECONDS, Project, Quotas, Role, Token, check_name
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,10 @@ class SqlTenants:
     _database: Database
 
     # -- projects -----------------------------------------------------------------------------------------
-    def create_project(self, name: str, quotas: Quotas = NO_LIMITS) -> Project:
+    def create_project(self, name: str, quotas: Quotas = NO_LIMITS, *, weight: float = 1.0) -> Project:
         check_name(name, "project")
         with self._database.writing() as connection:
-            project = Project(name=name, quotas=quotas, created_at=self._database.now(connection))
+            project = Project(name=name, quotas=quotas, weight=weight, created_at=self._database.now(connection))
             if not changes.insert_once(connection, projects, project_values(project)):
                 raise ProjectExistsError(name)
         return project
@@ -55,11 +55,13 @@ class SqlTenants:
         with self._database.reading() as connection:
             return window.page(connection.execute(query).mappings().all(), to_project)
 
-    def change_project(self, name: str, quotas: Mapping[str, float | None]) -> Project:
+    def change_project(
+        self, name: str, quotas: Mapping[str, float | None] = NO_CHANGE, *, weight: float | None = None
+    ) -> Project:
         with self._database.writing() as connection:
             found = to_project(_find(connection, name, lock=True))
-            after = replace(found, quotas=Quotas.of({**asdict(found.quotas), **quotas}))
-            connection.execute(update(projects).where(projects.c.name == name).values(asdict(after.quotas)))
+            after = changed_project(found, quotas, weight)
+            connection.execute(update(projects).where(projects.c.name == name).values(project_values(after)))
         return after
 
     def delete_project(self, name: str) -> None:

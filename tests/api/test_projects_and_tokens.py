@@ -33,7 +33,9 @@ def _no_projects(store: Store) -> Iterator[None]:
 def test_a_token_made_by_the_client_steers_its_projects_studies_under_its_own_name(
     client: Client, server: str, store: Store, spec: dict[str, Any]
 ) -> None:
-    client.create_project("vision", {"max_trials": 8, "max_gpus": 1.5})
+    assert client.create_project("vision", {"max_trials": 8, "max_gpus": 1.5}).weight == 1
+    assert client.change_project("vision", weight=2.5).weight == client.project("vision").weight == 2.5
+    assert client.project("vision").quotas.max_trials == 8
     assert client.change_project("vision", {"max_gpus": None}).quotas.model_dump() == {
         "max_trials": 8, "max_gpus": None, "max_studies": None
     }  # fmt: skip
@@ -54,6 +56,32 @@ def test_a_token_made_by_the_client_steers_its_projects_studies_under_its_own_na
     assert caught.value.status == 401
 
 
+@pytest.mark.parametrize("weight", [0, -2, 1e-4, 1000.5, 10**400, "2", True, [1]])
+def test_what_is_no_weight_is_refused_at_its_field(client: Client, http: httpx.Client, weight: object) -> None:
+    before = client.create_project("vision", weight=3)
+    for method, path, body in (("PATCH", "/vision", {}), ("POST", "", {"name": "text"})):
+        quotas = {"max_trials": 1}
+        response = http.request(method, f"/v1/projects{path}", json={**body, "quotas": quotas, "weight": weight})
+        assert response.status_code == 422
+        assert [error["pointer"] for error in response.json()["errors"]] == ["/weight"]
+    assert client.projects().items[1:] == [before]
+
+
+@pytest.mark.parametrize("weight", ["NaN", "Infinity", "1e400"])
+def test_a_weight_that_isnt_finite_is_refused(client: Client, http: httpx.Client, weight: str) -> None:
+    before = client.create_project("vision")
+    body = f'{{"weight": {weight}}}'
+    response = http.patch("/v1/projects/vision", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code in (400, 422)
+    assert client.project("vision") == before
+
+
+def test_a_null_weight_stays_as_it_is(client: Client, http: httpx.Client) -> None:
+    client.create_project("vision", {"max_trials": 2}, weight=4)
+    changed = http.patch("/v1/projects/vision", json={"weight": None, "quotas": {}}).json()
+    assert (changed["weight"], changed["quotas"]["max_trials"]) == (4, 2)
+
+
 def test_no_header_can_claim_to_be_a_token(http: httpx.Client, store: Store, spec: dict[str, Any]) -> None:
     http.post("/v1/studies", json={"spec": spec})
     http.post("/v1/studies/mine:pause", headers={"X-Hpo-User": "token:anna"})
@@ -71,10 +99,20 @@ def test_the_command_makes_lists_and_revokes(run: Callable[..., Result], store: 
     assert token["id"] in run("token", "ls", "--project", "vision").output
     assert "is revoked" in run("token", "revoke", token["id"], "--project", "vision").output
     assert store.tokens("vision").items[0].revoked_at is not None
-    assert "vision" in run("project", "ls").output
+    assert "weight=0.5" in run("project", "change", "vision", "--weight", "0.5").output
+    listed = [line.split() for line in run("project", "ls").output.splitlines()]
+    assert listed == [
+        ["project", "weight", "max_trials", "max_gpus", "max_studies"],
+        ["default", "1", "–", "–", "–"],
+        ["vision", "0.5", "–", "0.5", "–"],
+    ]
     assert run("project", "rm", "vision").exit_code == 0
     assert run("project", "rm", "default").exit_code == 2
-    for bad in (("project", "create", "x", "max_trials"), ("token", "create", "x", "--expires", "soon")):
+    for bad in (
+        ("project", "create", "x", "max_trials"),
+        ("project", "create", "x", "--weight", "0"),
+        ("token", "create", "x", "--expires", "soon"),
+    ):
         assert run(*bad).exit_code == 2
 
 

@@ -52,6 +52,17 @@ def scene(tmp_path: Any, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch) 
     return Scene(Settings(home=tmp_path), {**spec, "budget": {"trials": 20}})
 
 
+def test_a_projects_weight_counts_and_counts_anew_when_it_changes(scene: Scene) -> None:
+    scene.store.create_project("ours", weight=3)
+    scene.submit("a", "ours")
+    scene.submit("b")
+    found = scene.round()
+    assert (found["a"].share, found["b"].share) == (3, 1)
+    scene.store.change_project("ours", weight=1)
+    found = scene.round()
+    assert (found["a"].share, found["b"].share) == (2, 2)
+
+
 def reason(study: Study) -> str | None:
     return study.waiting.reason if study.waiting else None
 

@@ -37,8 +37,9 @@ class TenantConformance:
     # -- projects -----------------------------------------------------------------------------------------
     def test_a_new_project_reads_back_the_same(self, store: Store, peer: Store) -> None:
         quotas = Quotas(max_trials=8, max_gpus=1.5)
-        project = store.create_project("ours", quotas)
+        project = store.create_project("ours", quotas, weight=2.5)
         assert (project.name, project.quotas, project.quotas.max_studies) == ("ours", quotas, None)
+        assert project.weight == 2.5
         assert store.project("ours") == peer.project("ours") == project
 
     def test_the_project_of_a_study_is_known_by_its_name(self, store: Store, peer: Store) -> None:
@@ -95,6 +96,23 @@ class TenantConformance:
         assert changed.quotas == Quotas(max_gpus=2, max_studies=3)
         assert store.project("ours") == changed
         assert store.project("default").quotas == Quotas()
+
+    @pytest.mark.parametrize("weight", [0, -1.0, 1e-9, 1001, math.nan, math.inf])
+    def test_what_can_be_no_weight_is_refused_and_nothing_changes(self, store: Store, weight: float) -> None:
+        before = store.create_project("ours", weight=3)
+        with pytest.raises(InvalidTenantError, match=r"is no weight: it must be from 0\.001 to 1000"):
+            store.change_project("ours", {"max_trials": 1}, weight=weight)
+        assert store.project("ours") == before
+        with pytest.raises(InvalidTenantError, match="is no weight"):
+            store.create_project("theirs", weight=weight)
+        assert [project.name for project in store.projects().items] == ["default", "ours"]
+
+    def test_quotas_and_weight_change_apart(self, store: Store, peer: Store) -> None:
+        store.create_project("ours", Quotas(max_trials=8))
+        assert store.project("ours").weight == store.project("default").weight == 1
+        assert peer.change_project("ours", weight=0.5) == store.project("ours")
+        assert (store.project("ours").weight, store.project("ours").quotas) == (0.5, Quotas(max_trials=8))
+        assert store.change_project("ours", {"max_trials": None}).weight == 0.5
 
     def test_projects_are_listed_by_name_in_pages(self, store: Store) -> None:
         names = [f"p-{number:02}" for number in range(7)]

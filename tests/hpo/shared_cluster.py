@@ -64,7 +64,7 @@ class SharedCluster:
     """`run` once, then read `stretches`, `started_at` and `waits`."""
 
     def __init__(self, nodes: Sequence[Node], plans: Iterable[Plan], tenants: Sequence[Tenant] = (), seed: int = 0):
-        self._nodes, self._tenants, self._total = nodes, tenants, Room(nodes).total
+        self.nodes, self._tenants, self._total = nodes, tenants, Room(nodes).total
         self._studies = {}
         for plan in plans:
             claim = Claim(
@@ -122,7 +122,7 @@ class SharedCluster:
             wanted = most_groups(study.plan.concurrency, study.plan.trials, study.ended)
             claims.append(replace(study.claim, wanted=wanted, is_started=study.ready_at is not None))
         held = {"CPU": self._held[0] / UNITS, "GPU": self._held[1] / UNITS}
-        self._shares = divide(self._nodes, self._tenants, claims, held=held)
+        self._shares = divide(self.nodes, self._tenants, claims, held=held)
         for study in here:
             found = self._shares[study.plan.name]
             reasons = self.waits.setdefault(study.plan.name, [])

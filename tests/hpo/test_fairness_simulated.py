@@ -18,7 +18,7 @@ def told(what: str, cluster: SharedCluster, begin: float, end: float) -> tuple[d
     """Trial-seconds and trials of both projects within a window; printed, too."""
     seconds = {name: cluster.seconds(name, begin, end) for name in ("ours", "theirs")}
     trials = {name: cluster.trials(name, begin, end) for name in ("ours", "theirs")}
-    full = sum(seconds.values()) / (16 * (end - begin))
+    full = sum(seconds.values()) / (sum(node["CPU"] for node in cluster.nodes) * (end - begin))
     shown = ", ".join(f"{name} {seconds[name] / sum(seconds.values()):.1%} ({trials[name]} trials)" for name in seconds)
     print(f"\n{what}: {shown}; the cluster is {full:.1%} busy")
     assert full > 0.95
@@ -50,12 +50,32 @@ def test_with_trials_of_other_lengths_it_is_the_time_that_is_equal() -> None:
     assert trials["theirs"] > 1.3 * trials["ours"]
 
 
-def test_a_project_of_weight_three_gets_three_times_as_much() -> None:
-    plans = [Plan(name=name, project=name, trial_seconds=60) for name in ("ours", "theirs")]
-    cluster = SharedCluster(EIGHT, plans, [Tenant(name="ours", weight=3.0)])
+@pytest.mark.parametrize("saves", [None, 20.0])
+@pytest.mark.parametrize("weight", [2.0, 3.0, 0.5])
+def test_shares_of_trials_and_of_their_time_follow_the_weights(weight: float, saves: float | None) -> None:
+    """Two studies against one."""
+    plans = [Plan(name=f"a{n}", project="ours", trial_seconds=60, saves_every=saves) for n in range(2)]
+    plans += [Plan(name="b", project="theirs", trial_seconds=60, saves_every=saves)]
+    # On 18 CPUs, whole groups can be divided as 2 to 1; on 16, as 3 to 1.
+    nodes = [{"CPU": 8.0}, {"CPU": 8.0 if weight == 3 else 10.0}]
+    cluster = SharedCluster(nodes, plans, [Tenant(name="ours", weight=weight)])
     cluster.run(2 * HOUR)
-    seconds, _ = told("weights of 3 and 1", cluster, 600, 2 * HOUR - 300)
-    assert seconds["ours"] == pytest.approx(3 * seconds["theirs"], rel=0.1)
+    seconds, trials = told(f"weights of {weight:g} and 1", cluster, 600, 2 * HOUR - 300)
+    assert seconds["ours"] == pytest.approx(weight * seconds["theirs"], rel=0.1)
+    assert trials["ours"] == pytest.approx(weight * trials["theirs"], rel=0.1)
+
+
+def test_a_priority_ranks_a_projects_own_studies_and_its_weight_says_how_much_they_have_together() -> None:
+    plans = [
+        Plan(name="a", project="ours", trial_seconds=60, saves_every=10),
+        Plan(name="urgent", project="ours", trial_seconds=60, submitted_at=1000, priority=100),
+        Plan(name="b", project="theirs", trial_seconds=60, priority=-100),
+    ]
+    cluster = SharedCluster([{"CPU": 8.0}, {"CPU": 10.0}], plans, [Tenant(name="theirs", weight=2.0)])
+    cluster.run(2 * HOUR)
+    seconds, _ = told("priorities of 100 and -100, weights of 1 and 2", cluster, 1300, 2 * HOUR - 300)
+    assert seconds["theirs"] == pytest.approx(2 * seconds["ours"], rel=0.1)
+    assert [each for each in cluster.stretches if each.study == "a" and each.began > 1100] == []
 
 
 @pytest.mark.parametrize(("saves", "within"), [(None, 450.0), (20.0, 30.0)])

@@ -19,7 +19,7 @@ from hpo.store import migrations, open_store
 from hpo.tenancy import Role
 from hpo.trial import Decision, Event, Measurement, StudyState, Trial, TrialState
 
-INHERITANCES, STEERING, TENANTS = "0002", "0003", "0004"
+INHERITANCES, STEERING, TENANTS, WEIGHTS = "0002", "0003", "0004", "0008"
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -103,6 +103,8 @@ def test_what_people_asked_of_an_older_version_still_holds(url: str, revision: s
                 store.steer("old", Verb.PAUSE, who="bob", request=RequestKey("second", "2" * 64))
         projects = {project.name: project.quotas.max_trials for project in store.projects().items}
         assert projects == ({"default": None, "news": 4} if revision >= TENANTS else {"default": None})
+        weights = {project.name: project.weight for project in store.projects().items}
+        assert weights == {name: 2.5 if (name, revision >= WEIGHTS) == ("news", True) else 1.0 for name in projects}
         if revision >= TENANTS:
             token = store.authenticate("tok1", "d" * 64)
             assert token is not None

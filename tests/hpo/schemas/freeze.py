@@ -50,7 +50,7 @@ TIMELESS = {("requests", "created_at"): 9e9, ("leases", "expires_at"): 0.0, ("ro
 
 def play(store: Store) -> None:
     """A study that its driver has left in the middle, and one that waits."""
-    store.create_project("news", Quotas(max_trials=4))
+    store.create_project("news", Quotas(max_trials=4), weight=2.5)
     store.create_token("tok1", "d" * 64, project="news", name="ann", role=Role.SUBMITTER)
     first = RequestKey("first", "0" * 64)
     store.create_study(parse(SPEC), project="news", who="token:ann", request=first)
