@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Response
 from fastapi.routing import APIRoute
 
-from api.schemas import Answer
+from api.schemas.base import Answer
 
 
 class AnswerRoute(APIRoute):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationInfo, field_validator
 
 from api import examples
-from api.schemas import Answer
+from api.schemas.base import Answer
 from hpo.asking.desk import Suggested
 from hpo.asking.keeper import Answer as Told
 from hpo.asking.keeper import Suggestion

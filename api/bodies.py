@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import examples
-from api.schemas import Number
+from api.schemas.base import Number
 from hpo.report.imports import MAX_TRIALS
 from hpo.spec import ParamValue
 from hpo.table import Flag

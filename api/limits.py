@@ -5,7 +5,8 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ApiError, answer_to
-from api.schemas import MAX_IMPORT, MAX_PACKAGE
+from api.schemas.service import MAX_PACKAGE
+from api.schemas.studies import MAX_IMPORT
 
 MAX_BODY = 1_000_000
 PACKAGES = "/v1/packages/"

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from api.deployment import Rules
 from api.errors import ApiError
-from api.schemas import DIGEST
+from api.schemas.service import DIGEST
 from hpo.errors import Problem
 
 MAX_FILES = 20_000

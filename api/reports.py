@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ConfigDict
 
 from api import examples
-from api.schemas import Answer
+from api.schemas.base import Answer
 
 
 class ImportanceAnswer(Answer):

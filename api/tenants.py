@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from api import examples
-from api.schemas import Answer
+from api.schemas.base import Answer
 from hpo.spec import NAME
 from hpo.tenancy import MAX_WEIGHT, MIN_WEIGHT, Role
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from api import tls
 from api.client import Client
 from api.ports import check_free
-from api.schemas import ReadyAnswer
+from api.schemas.service import ReadyAnswer
 from api.settings import Settings
 from cluster.processes import is_alive, start_time
 from hpo.errors import ServiceError

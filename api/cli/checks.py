@@ -15,7 +15,7 @@ from api.client import Client
 from api.doctor import checkpoints, database, studies
 from api.doctor.check import Check
 from api.ports import is_free
-from api.schemas import ReadyAnswer
+from api.schemas.service import ReadyAnswer
 from api.settings import Settings
 from cluster import local
 from cluster.jobs import Jobs

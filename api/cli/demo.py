@@ -20,7 +20,7 @@ from hpo.errors import SpecFileError
 
 if TYPE_CHECKING:
     from api.client import Client
-    from api.schemas import EventAnswer, StudyDetailAnswer
+    from api.schemas.studies import EventAnswer, StudyDetailAnswer
     from api.settings import Settings
 
 MAX_GROUPS = 4

@@ -15,7 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from api.schemas import StudyAnswer, StudyDetailAnswer, TrialAnswer
+from api.schemas.studies import StudyAnswer, StudyDetailAnswer
+from api.schemas.trials import TrialAnswer
 from api.tenants import ProjectAnswer, QuotasBody
 from hpo.spec import StudySpec
 

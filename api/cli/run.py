@@ -176,7 +176,7 @@ def _print_best(store: Store, name: str, as_json: bool) -> None:
     import json
 
     from api.cli.render import show, trial_table
-    from api.schemas import TrialAnswer
+    from api.schemas.trials import TrialAnswer
 
     trials = [trial for trial in store.trials(name, order_by="value", page_size=5).items if trial.value is not None]
     best = [TrialAnswer.model_validate(trial) for trial in trials]

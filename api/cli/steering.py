@@ -10,7 +10,7 @@ from api.cli.studies import JsonFlag, StudyArg, connect, print_json
 from hpo.specfile import override
 
 if TYPE_CHECKING:
-    from api.schemas import StudyAnswer
+    from api.schemas.studies import StudyAnswer
 
 trial_app = typer.Typer(no_args_is_help=True, help="Stop, retry and enqueue trials of a study that runs.")
 TrialArg = Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="The trial's number.")]

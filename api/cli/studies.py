@@ -15,7 +15,7 @@ from hpo.trial import StudyState, TrialState
 
 if TYPE_CHECKING:
     from api.client import Client
-    from api.schemas import ListAnswer
+    from api.schemas.base import ListAnswer
 
 T = TypeVar("T")
 

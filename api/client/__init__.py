@@ -15,7 +15,7 @@ from api.client.packaging import zipped
 from api.client.projects import Projects
 from api.client.reports import Reports
 from api.client.steering import Steering
-from api.schemas import PackageAnswer, ReadyAnswer
+from api.schemas.service import PackageAnswer, ReadyAnswer
 
 __all__ = ["Client", "zipped"]
 

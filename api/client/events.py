@@ -9,7 +9,7 @@ import httpx
 
 from api.client.connection import at, error_of, query_of
 from api.client.studies import Studies
-from api.schemas import EventAnswer, EventsAnswer
+from api.schemas.studies import EventAnswer, EventsAnswer
 from hpo.errors import ServiceError
 
 MAX_RECONNECT_SECONDS = 5.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from api.client.connection import PATIENCE_SECONDS, Connection, at, write_file
-from api.schemas import StudyAnswer
+from api.schemas.studies import StudyAnswer
 from hpo.errors import ServiceError
 from hpo.report.formats import finite
 from hpo.spec import StudySpec

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from api.schemas import MAX_PACKAGE
+from api.schemas.service import MAX_PACKAGE
 from hpo.errors import ServiceError
 
 EXCLUDED = frozenset({

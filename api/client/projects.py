@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from api.client.connection import Connection, query_of
-from api.schemas import ListAnswer
+from api.schemas.base import ListAnswer
 from api.tenants import NewTokenAnswer, ProjectAnswer, TokenAnswer
 from hpo.tenancy import NO_CHANGE, Role
 

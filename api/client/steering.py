@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.client.connection import Connection, at
-from api.schemas import StudyAnswer
+from api.schemas.studies import StudyAnswer
 
 
 class Steering(Connection):

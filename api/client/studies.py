@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.client.connection import Connection, at, body_of, query_of
-from api.schemas import (
+from api.schemas.base import ListAnswer
+from api.schemas.studies import PreviewAnswer, StudyAnswer, StudyDetailAnswer, ValidAnswer
+from api.schemas.trials import (
     BestAnswer,
     BestListAnswer,
     CheckpointAnswer,
@@ -16,14 +18,9 @@ from api.schemas import (
     IncumbentsAnswer,
     InheritanceAnswer,
     InheritancesAnswer,
-    ListAnswer,
     MeasurementAnswer,
-    PreviewAnswer,
     SeriesListAnswer,
-    StudyAnswer,
-    StudyDetailAnswer,
     TrialAnswer,
-    ValidAnswer,
 )
 from hpo.spec import StudySpec
 from hpo.trial import StudyState, TrialState

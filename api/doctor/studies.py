@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from api.doctor.check import Check, duration, listed
-from api.schemas import ReadyAnswer
+from api.schemas.service import ReadyAnswer
 from hpo.census import Census, OpenStudy
 from hpo.errors import StudyNotFoundError
 from hpo.protocols import Store

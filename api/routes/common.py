@@ -8,17 +8,10 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel
 
-from api.schemas import (
-    BestAnswer,
-    CheckpointAnswer,
-    DecisionAnswer,
-    EventAnswer,
-    ListAnswer,
-    MeasurementAnswer,
-    ProblemAnswer,
-    StudyAnswer,
-    TrialAnswer,
-)
+from api.schemas.base import ListAnswer
+from api.schemas.service import ProblemAnswer
+from api.schemas.studies import EventAnswer, StudyAnswer
+from api.schemas.trials import BestAnswer, CheckpointAnswer, DecisionAnswer, MeasurementAnswer, TrialAnswer
 from api.settings import Settings
 from hpo.protocols import MAX_PAGE_SIZE, Page, Store
 from hpo.trial import Checkpoint, Decision, Event, Measurement, Study, Trial

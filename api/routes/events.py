@@ -15,7 +15,7 @@ from api.auth import AccessParam, Gate
 from api.errors import ApiError
 from api.feed import Feeds
 from api.routes.common import StoreParam, StudyName, event_answer
-from api.schemas import EventsAnswer
+from api.schemas.studies import EventsAnswer
 from hpo.errors import Problem
 from hpo.protocols import MAX_PAGE_SIZE
 

@@ -15,7 +15,7 @@ from api.body import Body, checked, described
 from api.errors import ApiError
 from api.requests import KeyParam, WhoParam
 from api.routes.common import StoreParam, StudyName, carries, problems, study_answer
-from api.schemas import StudyAnswer
+from api.schemas.studies import StudyAnswer
 from hpo import compatibility, specfile
 from hpo.errors import Problem
 from hpo.report import imports

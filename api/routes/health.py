@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response, status
 from api import storage
 from api.controller import Controller
 from api.routes.common import SettingsParam, StoreParam
-from api.schemas import HealthAnswer, Part, ReadyAnswer
+from api.schemas.service import HealthAnswer, Part, ReadyAnswer
 from hpo.errors import StoreError
 
 router = APIRouter(tags=["health"])

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request, Response, status
 
 from api import packages
 from api.routes.common import Responses, SettingsParam
-from api.schemas import DIGEST, PackageAnswer
+from api.schemas.service import DIGEST, PackageAnswer
 
 router = APIRouter(prefix="/v1/packages", tags=["packages"])
 

@@ -13,7 +13,7 @@ from api.auth import AccessParam, Gate
 from api.body import Body, checked, described
 from api.errors import ApiError
 from api.routes.common import PageSize, PageToken, StoreParam, page_answer, problems
-from api.schemas import ListAnswer
+from api.schemas.base import ListAnswer
 from api.tenants import NewTokenAnswer, ProjectAnswer, ProjectChange, ProjectCreate, TokenAnswer, TokenCreate
 from hpo.errors import Problem
 from hpo.page import Page

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from api.answering import AnswerRoute
 from api.routes.common import StoreParam, StudyName, problems
-from api.schemas import IncumbentAnswer, IncumbentsAnswer, SeriesAnswer, SeriesListAnswer
+from api.schemas.trials import IncumbentAnswer, IncumbentsAnswer, SeriesAnswer, SeriesListAnswer
 from hpo.report.tables import events
 from hpo.series import MAX_POINTS, MAX_SERIES, MIN_POINTS, Reducer
 from hpo.trial import Event

@@ -14,7 +14,7 @@ from api.body import Body, checked, described, pointer_step
 from api.errors import ApiError
 from api.requests import KeyParam, VersionParam, WhoParam
 from api.routes.common import SettingsParam, StoreParam, StudyName, TrialNumber, carries, problems, study_answer
-from api.schemas import StudyAnswer
+from api.schemas.studies import StudyAnswer
 from api.submission import accept
 from hpo.constraints import as_float, check_initial
 from hpo.errors import InvalidSpecError, Problem, StudyExistsError, StudyStateError

@@ -30,11 +30,11 @@ from api.routes.common import (
     study_answer,
     trial_answer,
 )
-from api.schemas import (
-    DIGEST,
+from api.schemas.base import ListAnswer
+from api.schemas.service import DIGEST
+from api.schemas.studies import (
     CountsAnswer,
     EstimateAnswer,
-    ListAnswer,
     PreviewAnswer,
     StudyAnswer,
     StudyCreate,

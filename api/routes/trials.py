@@ -23,13 +23,13 @@ from api.routes.common import (
     problems,
     trial_answer,
 )
-from api.schemas import (
+from api.schemas.base import ListAnswer
+from api.schemas.trials import (
     BestListAnswer,
     CheckpointsAnswer,
     DecisionAnswer,
     InheritanceAnswer,
     InheritancesAnswer,
-    ListAnswer,
     MeasurementAnswer,
     TrialAnswer,
 )

@@ -17,7 +17,8 @@ import pytest
 from pydantic import BaseModel
 
 from api import examples
-from api.schemas import EventAnswer, InheritanceAnswer, TrialAnswer
+from api.schemas.studies import EventAnswer
+from api.schemas.trials import InheritanceAnswer, TrialAnswer
 from api.settings import Settings
 from hpo.protocols import Store
 from hpo.trial import Inheritance, StudyState

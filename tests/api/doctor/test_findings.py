@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import app
-from api.schemas import Part, ReadyAnswer
+from api.schemas.service import Part, ReadyAnswer
 from api.settings import Settings
 from cluster.jobs import Jobs
 from hpo.errors import ClusterError

@@ -10,7 +10,7 @@ import pytest
 
 from api.doctor import checkpoints, studies
 from api.doctor.check import duration, size
-from api.schemas import Part, ReadyAnswer
+from api.schemas.service import Part, ReadyAnswer
 from api.settings import Settings
 from hpo.protocols import Store
 from hpo.store.memory import MemoryStore
