@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hpo.durations import duration
 from hpo.errors import SpecFileError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _follow(client: Client, name: str) -> Counter[int]:
     """Show the study live until it ends; how many reports each worker group has made."""
     from rich.console import Console
 
-    from api.cli.render import follow
+    from api.cli.live import follow
 
     groups: Counter[int] = Counter()
 
@@ -137,7 +138,7 @@ def _follow(client: Client, name: str) -> Counter[int]:
 
 def _results(client: Client, study: StudyDetailAnswer, groups: Counter[int]) -> None:
     """What the search has found: the best trials, who was stopped where, and the gain over the first rung."""
-    from api.cli.render import duration, show, trial_table
+    from api.cli.render import show, trial_table
 
     metric = study.spec.objective.metric
     took = duration((study.ended_at or 0) - (study.started_at or 0))

@@ -1,44 +1,25 @@
-"""Tables, and the live view of a study. `LiveView` is fed with events, from wherever they come."""
+"""Tables and figures for people."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Console, Group
 from rich.markup import escape
-from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
 
 from api.schemas.studies import StudyAnswer, StudyDetailAnswer
 from api.schemas.trials import TrialAnswer
 from api.tenants import ProjectAnswer, QuotasBody
+from hpo.durations import duration
 from hpo.spec import StudySpec
 
-_COLOURS = {
+COLOURS = {
     "queued": "yellow", "starting": "yellow", "running": "cyan", "paused": "yellow", "succeeded": "green",
     "failed": "red", "cancelled": "magenta", "completed": "green", "stopped": "blue", "pending": "yellow",
 }  # fmt: skip
-_ENDS = {"trial.completed": "completed", "trial.stopped": "stopped", "trial.failed": "failed"}
-_STUDY_ENDS = {"study.succeeded": "succeeded", "study.failed": "failed", "study.cancelled": "cancelled"}
-
-
-class EventLike(Protocol):
-    """`hpo.trial.Event`, or what the service sends of it."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def trial(self) -> int | None: ...
-    @property
-    def data(self) -> Mapping[str, object]: ...
-    @property
-    def recorded_at(self) -> float: ...
 
 
 def show(renderable: object) -> None:
@@ -60,16 +41,9 @@ def params(values: Mapping[str, object]) -> str:
     return "  ".join(f"{key}={number(value)}" for key, value in values.items())
 
 
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(max(seconds, 0)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
-
-
-def _state(state: str) -> str:
-    return f"[{_COLOURS.get(state, 'white')}]{state}[/]"
+def coloured(state: str) -> str:
+    """A state of a study or a trial, as markup."""
+    return f"[{COLOURS.get(state, 'white')}]{state}[/]"
 
 
 def trainer(spec: StudySpec) -> str:
@@ -85,7 +59,7 @@ def study_table(studies: Sequence[StudyAnswer]) -> Table:
     for study in studies:
         spec = study.spec
         table.add_row(
-            study.name, _state(study.state), escape(trainer(spec)),
+            study.name, coloured(study.state), escape(trainer(spec)),
             f"{spec.objective.direction} {escape(spec.objective.metric)}",
             f"{spec.search.algorithm} + {spec.scheduler.algorithm}", str(spec.budget.trials),
             duration(time.time() - study.created_at),
@@ -99,7 +73,7 @@ def trial_table(trials: Sequence[TrialAnswer], metric: str) -> Table:
     table = Table("trial", "state", "step", escape(metric), "at step", "parameters", "why", box=None, pad_edge=False)
     for trial in trials:
         table.add_row(
-            str(trial.number), _state(trial.state), str(trial.step), number(trial.value), number(trial.value_step),
+            str(trial.number), coloured(trial.state), str(trial.step), number(trial.value), number(trial.value_step),
             escape(params(trial.best_params)), escape(trial.message or ""),
         )  # fmt: skip
     return table
@@ -119,7 +93,7 @@ def study_summary(study: StudyDetailAnswer) -> Group:
     counts = {state.value: count for state, count in study.counts.trials.items() if count}
     ended = study.ended_at or time.time()
     rows = [
-        ("study", f"[bold]{study.name}[/]  {_state(study.state)}"),
+        ("study", f"[bold]{study.name}[/]  {coloured(study.state)}"),
         ("objective", escape(f"{spec.objective.direction} {spec.objective.metric}")),
         ("search", f"{spec.search.algorithm} + {spec.scheduler.algorithm}, {escape(trainer(spec))}"),
         ("trials", f"{sum(counts.values())} of {spec.budget.trials}: "
@@ -138,138 +112,3 @@ def study_summary(study: StudyDetailAnswer) -> Group:
     for name, text in rows:
         table.add_row(f"[dim]{name}[/]", text)
     return Group(table)
-
-
-class LiveView:
-    """What is known of a study from its events: a bar of trials, the incumbent, and who was stopped where."""
-
-    def __init__(self, spec: StudySpec) -> None:
-        self.spec = spec
-        self.state = "queued"
-        self.message = ""
-        self.ended: Counter[str] = Counter()
-        self.stopped_at: Counter[str] = Counter()
-        """How many trials were stopped at which step."""
-        self.running: dict[int, int] = {}
-        """Trial -> its last step."""
-        self.incumbent: Mapping[str, object] | None = None
-        self.incumbent_trial: int | None = None
-        self.num_reports = 0
-        self._recent: deque[str] = deque(maxlen=8)
-
-    @property
-    def is_final(self) -> bool:
-        return self.state in _STUDY_ENDS.values()
-
-    def feed(self, event: EventLike) -> str | None:
-        """Take in an event; its line, where it is worth one."""
-        line = self._take(event)
-        if line:
-            self._recent.append(line)
-        return line
-
-    def _take(self, event: EventLike) -> str | None:
-        kind, trial, data = event.kind, event.trial, event.data
-        if kind == "incumbent.changed":
-            self.incumbent, self.incumbent_trial = data, trial
-            return f"new best: {self.best_line()}"
-        if kind.startswith("study."):
-            return self._study(kind, data)
-        if kind == "job.submitted":
-            return f"job {data.get('job', '')} submitted"
-        if trial is None:
-            return None
-        if kind in ("trial.started", "trial.requeued", "trial.resumed"):
-            self.running.setdefault(trial, 0)
-            if kind != "trial.requeued":
-                return None
-            why = data.get("reason")
-            return f"trial {trial} waits: {why}" if why else f"trial {trial} goes on after its workers were lost"
-        if kind == "trial.inherited":
-            return f"trial {trial} goes on from trial {data.get('donor')}'s weights: {data.get('reason')}"
-        if kind == "trial.paused":
-            self.running.pop(trial, None)
-        elif kind == "trial.reported":
-            self.num_reports += 1
-            step = data.get("step")
-            self.running[trial] = step if isinstance(step, int) else 0
-        elif kind in _ENDS:
-            return self._end(_ENDS[kind], trial, data)
-        return None
-
-    def _study(self, kind: str, data: Mapping[str, object]) -> str | None:
-        word = kind.removeprefix("study.")
-        if word == "waiting":
-            return f"waits: {data.get('message')}"
-        if word in _COLOURS:
-            self.state = word
-        self.message = str(data.get("message") or self.message)
-        match word:
-            case "placed":
-                return f"{data.get('groups')} groups of {data.get('workers')} workers are ready"
-            case "resumed":
-                requeued = data.get("requeued")
-                count = len(requeued) if isinstance(requeued, list) else 0
-                return f"a new driver goes on with what is recorded; {count} trials are queued again"
-            case "diverged":
-                return f"{data.get('count')} recorded answers come out otherwise now; the record holds"
-            case "exhausted":
-                return "every configuration of the space has been tried"
-            case "warm_started":
-                return f"the searcher has learned from {data.get('taken')} past trials"
-        return f"study {self.spec.name} is {word}" + (f": {self.message}" if self.message and self.is_final else "")
-
-    def _end(self, word: str, trial: int, data: Mapping[str, object]) -> str:
-        self.running.pop(trial, None)
-        self.ended[word] += 1
-        where = data.get("rung") or data.get("step")
-        if word == "stopped":
-            self.stopped_at[str(where)] += 1
-        why = data.get("message") or data.get("reason") or ""
-        best = f", {self.spec.objective.metric} {number(data['best'])}" if data.get("best") is not None else ""
-        return f"trial {trial} {word} at step {where}{best}" + (f": {why}" if why else "")
-
-    def best_line(self) -> str:
-        """The incumbent in a line."""
-        if self.incumbent is None:
-            return "–"
-        given = self.incumbent.get("params")
-        shown = f": {params(given)}" if isinstance(given, Mapping) else ""
-        return (
-            f"{self.spec.objective.metric} {number(self.incumbent.get('value'))} by trial {self.incumbent_trial} "
-            f"at step {number(self.incumbent.get('step'))}{shown}"
-        )
-
-    def rung_line(self) -> str:
-        """How many trials were stopped where."""
-        places = sorted(self.stopped_at.items(), key=lambda item: (len(item[0]), item[0]))
-        return ", ".join(f"{count} at step {place}" for place, count in places) or "none"
-
-    def __rich__(self) -> RenderableType:
-        done, total = self.ended.total(), self.spec.budget.trials
-        head = Table.grid(padding=(0, 1))
-        head.add_row(
-            Text.from_markup(f"[bold]{self.spec.name}[/] {_state(self.state)}"),
-            ProgressBar(total=total, completed=done, width=30),
-            f"{done}/{total} trials, {len(self.running)} running, {self.num_reports} reports",
-        )
-        lines = [Text(f"best     {self.best_line()}"), Text(f"stopped  {self.rung_line()}")]
-        if self.running:
-            shown = sorted(self.running.items())[:12]
-            lines.append(Text("running  " + "  ".join(f"{trial}@{step}" for trial, step in shown)))
-        return Group(head, *lines, *(Text(f"  {line}", style="dim", overflow="ellipsis", no_wrap=True)
-                                     for line in self._recent))  # fmt: skip
-
-
-def follow(events: Iterable[EventLike], spec: StudySpec, console: Console) -> LiveView:
-    """Show events as they come until they end: a live view on a terminal, plain lines elsewhere."""
-    view = LiveView(spec)
-    if not console.is_terminal:
-        for event in events:
-            if line := view.feed(event):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-        return view
-    with Live(view, console=console, refresh_per_second=4):
-        for event in events:
-            view.feed(event)
-    return view

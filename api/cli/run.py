@@ -147,7 +147,7 @@ def _shown(store: Store, name: str, *, quiet: bool) -> Iterator[None]:
     """Show the study's events beside the study itself."""
     from rich.console import Console
 
-    from api.cli.render import follow
+    from api.cli.live import follow
 
     over = threading.Event()
 

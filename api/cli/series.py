@@ -52,7 +52,8 @@ def incumbents(study: StudyArg, as_json: JsonFlag = False) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from api.cli.render import duration, number, params
+    from api.cli.render import number, params
+    from hpo.durations import duration
 
     table = Table("after", "trial", "step", "value", "parameters", box=None)
     for each in found:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli.specs import NameOption, SetOption, SpecArg, read
+from hpo.durations import duration
 from hpo.errors import InvalidSpecError, Problem
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _show(estimates: list[Estimate]) -> None:
     for each in estimates:
         table.add_row(
             str(each.workers),
-            f"{_duration(each.seconds.median)} ({_duration(each.seconds.low)} – {_duration(each.seconds.high)})",
+            f"{duration(each.seconds.median)} ({duration(each.seconds.low)} – {duration(each.seconds.high)})",
             _count(each.steps),
             f"{each.share_of_full:.0%}",
             _count(each.stopped),
@@ -112,16 +113,3 @@ def _count(span: Span) -> str:
     if span.low == span.high:
         return f"{span.median:,.0f}"
     return f"{span.median:,.0f} ({span.low:,.0f} – {span.high:,.0f})"
-
-
-def _duration(seconds: float) -> str:
-    """Two units at most: `2 d 4 h`, `3 h 10 min`, `42 s`."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"

@@ -136,7 +136,7 @@ def watch(study: StudyArg) -> None:
 def _watch(client: Client, name: str, *, quiet: bool = False) -> None:
     from rich.console import Console
 
-    from api.cli.render import follow
+    from api.cli.live import follow
 
     spec = client.study(name).spec
     console = Console(stderr=quiet)

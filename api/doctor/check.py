@@ -25,13 +25,6 @@ def listed(items: Sequence[str]) -> str:
     return ", ".join(items[:SHOWN]) + more
 
 
-def duration(seconds: float) -> str:
-    """Such as `42 s`, `7 min` or `5.0 h`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def size(num_bytes: int) -> str:
     """Such as `812 bytes` or `1.2 GB`."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):

@@ -6,9 +6,10 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 
-from api.doctor.check import Check, duration, listed
+from api.doctor.check import Check, listed
 from api.schemas.service import ReadyAnswer
 from hpo.census import Census, OpenStudy
+from hpo.durations import duration
 from hpo.errors import StudyNotFoundError
 from hpo.protocols import Store
 from hpo.trial import StudyState, WaitReason

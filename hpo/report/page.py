@@ -16,12 +16,13 @@ from typing import Any
 import yaml
 
 from hpo import specfile
+from hpo.durations import duration
 from hpo.report import effort_figures, figures, parallel
 from hpo.report.analysis import candidates, failures, rungs, spent
 from hpo.report.chart_parts import Figure
 from hpo.report.importance import METHOD, Importances, importances
 from hpo.report.reading import Record
-from hpo.report.summary import CAUSES, duration, number, sentences
+from hpo.report.summary import CAUSES, number, sentences
 
 TOP = 10
 """Trials in the table of the best."""

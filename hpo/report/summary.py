@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hpo.durations import duration
 from hpo.report.analysis import best_line, effort, failures, longest_family, rungs
 from hpo.report.importance import Importances
 from hpo.report.reading import Record
@@ -27,17 +28,6 @@ def sentences(record: Record, importance: Importances) -> list[str]:
 def number(value: float) -> str:
     """With five significant digits, and no more than it has."""
     return f"{value:.5g}" if isinstance(value, float) else f"{value:,}"
-
-
-def duration(seconds: float) -> str:
-    """`3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    for unit, size, lesser, part in (("min", 60, "s", 1), ("h", 3600, "min", 60), ("d", 86400, "h", 3600)):
-        if seconds < {"min": 3600, "h": 86400}.get(unit, float("inf")):
-            whole, rest = divmod(seconds, size)
-            return f"{whole:.0f} {unit} {rest // part:.0f} {lesser}"
-    raise AssertionError("days have no end")
 
 
 def _what(record: Record) -> str:

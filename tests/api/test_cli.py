@@ -17,7 +17,8 @@ from rich.console import Console
 from typer.testing import Result
 
 from api.cli import app
-from api.cli.render import LiveView, duration, follow, number
+from api.cli.live import LiveView, follow
+from api.cli.render import number
 from api.settings import Settings
 from hpo import specfile
 from hpo.protocols import Store
@@ -226,6 +227,19 @@ class TestLiveView:
         assert "2/8 trials" in text
         assert "[rung] 1" in text
 
+    def test_what_was_said_of_an_earlier_state_isnt_said_of_the_end(self, spec: dict[str, Any]) -> None:
+        view = self.view(spec)
+        lines = [
+            view.feed(self.event(kind, **data))
+            for kind, data in [
+                ("study.paused", {"message": "paused by ann"}),
+                ("study.queued", {"message": "resumed by ann"}),
+                ("study.running", {}),
+                ("study.succeeded", {}),
+            ]
+        ]
+        assert (lines[-1], view.message) == ("study mine is succeeded", "")
+
     def test_plain_lines_where_there_is_no_terminal(self, spec: dict[str, Any], capsys: Any) -> None:
         events = [
             self.event("study.running"),
@@ -243,4 +257,3 @@ class TestLiveView:
 
     def test_figures(self) -> None:
         assert [number(value) for value in (1.23456, 3, None, "nan", float("inf"))] == ["1.235", "3", "–", "nan", "inf"]
-        assert [duration(value) for value in (None, 5.4, 65, 3_700)] == ["–", "5s", "1m05s", "1h01m"]

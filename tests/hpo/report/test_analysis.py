@@ -22,7 +22,7 @@ from hpo.report.analysis import (
 )
 from hpo.report.importance import MIN_TRIALS, importances
 from hpo.report.reading import Judgement, Record, read, shown
-from hpo.report.summary import duration, number, sentences
+from hpo.report.summary import number, sentences
 from hpo.store.memory import MemoryStore
 from hpo.trial import FailureCause, Inheritance, Study, StudyCounts, StudyState, Trial, TrialState
 from tests.hpo.report.reported import SPEC, recorded
@@ -219,11 +219,3 @@ def test_shown_are_the_best_half_and_others_evenly() -> None:
     assert shown(trials, 1, 4) == [0, 1, 2, 51]
     assert shown(trials, -1, 4) == [48, 97, 98, 99]
     assert shown(trials[:3], 1, 4) == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(3.21, "3.2 s"), (250, "4 min 10 s"), (7500, "2 h 5 min"), (4 * 86400 + 3700, "4 d 1 h"), (59.96, "60.0 s")],
-)
-def test_durations_are_as_people_say_them(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
