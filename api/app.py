@@ -14,9 +14,23 @@ from api.controller import Controller, JobsApi
 from api.feed import Feeds
 from api.limits import BodyLimit
 from api.metrics import Metrics, RequestTimes
+from api.occupancy import Occupancy
 from api.openapi import describe
 from api.request_logs import RequestLogs
-from api.routes import asking, events, exports, health, packages, projects, reports, series, steering, studies, trials
+from api.routes import (
+    asking,
+    cluster,
+    events,
+    exports,
+    health,
+    packages,
+    projects,
+    reports,
+    series,
+    steering,
+    studies,
+    trials,
+)
 from api.routes import metrics as metrics_route
 from api.settings import Settings
 from cluster import local
@@ -35,10 +49,11 @@ TAGS = [
     {"name": "reports", "description": "What a study comes to: one page, and its parts as data."},
     {"name": "packages", "description": "Working folders with your own trainables."},
     {"name": "projects", "description": "Who shares the service: projects, their quotas and their tokens."},
+    {"name": "cluster", "description": "Who holds how much of the cluster, and who waits for what."},
     {"name": "health", "description": "For load balancers and Prometheus; no token needed."},
 ]
 
-GUARDED = (studies, steering, trials, series, asking, events, exports, reports, packages, projects)
+GUARDED = (studies, steering, trials, series, asking, events, exports, reports, packages, projects, cluster)
 """The rooms whose every route passes `api.auth.admit`."""
 
 
@@ -66,6 +81,7 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
     )  # fmt: skip
     app.state.settings, app.state.store, app.state.controller = settings, store, controller
     app.state.desk, app.state.feeds = desk, Feeds(store)
+    app.state.occupancy = Occupancy(store, controller.cluster if controller is not None else None)
     app.state.token = settings.ensure_token()
     app.state.gate = Gate(store, app.state.token, rate=settings.rate_limit)
     metrics = app.state.metrics = Metrics(store, controller)

@@ -57,6 +57,8 @@ class JobsApi(Capacity, Protocol):
 
     def ping(self) -> str: ...
 
+    def placed(self) -> dict[str, dict[str, float]]: ...
+
     def submit(
         self, submission_id: str, entrypoint: str, *, env: dict[str, str] | None = None, working_dir: Path | None = None
     ) -> None: ...
@@ -126,6 +128,10 @@ class Controller:
             with contextlib.suppress(HpoError):  # else another takes over when the lease has run out
                 self._store.lead(ROLE, holder=self._holder, lease_seconds=0)
             self._leads_until = 0.0
+
+    def cluster(self) -> JobsApi:
+        """The cluster as it is now. Raises ClusterError."""
+        return self._connect()
 
     def health(self) -> Health:
         silent = time.monotonic() - self._beat

@@ -136,6 +136,35 @@ PROJECT: dict[str, Any] = {
     "weight": 1.0,
     "created_at": 1770000000.0,
 }
+CLUSTER: dict[str, Any] = {
+    "ray": {"ok": True, "detail": "Ray 2.60.0 at http://127.0.0.1:8265"},
+    "nodes": [{"cpus": 16.0, "gpus": 4.0, "count": 1}, {"cpus": 8.0, "gpus": 0.0, "count": 2}],
+    "total": {"cpus": 32.0, "gpus": 4.0},
+    "held": {"cpus": 30.0, "gpus": 4.0},
+    "projects": [
+        {"project": "vision", "weight": 2.0, "cpus": 20.0, "gpus": 4.0, "studies": 1, "waiting": 1},
+        {"project": None, "weight": None, "cpus": 10.0, "gpus": 0.0, "studies": 3, "waiting": 5},
+    ],
+    "waiting": {
+        "max_studies": 0, "max_trials": 0, "max_gpus": 0, "priority": 0, "share": 5, "room": 0, "too_large": 1,
+    },
+    "items": [
+        {
+            "study": "headlines", "project": "vision", "state": "running", "priority": 0, "share": 5,
+            "cpus": 20.0, "gpus": 4.0, "waiting": None,
+        },
+        {
+            "study": "wide", "project": "vision", "state": "queued", "priority": 0, "share": 0, "cpus": 0.0,
+            "gpus": 0.0,
+            "waiting": {
+                "reason": "too_large",
+                "message": "a trial needs 8 GPUs, the cluster has 4: ask for less under [resources], or add nodes to "
+                "the cluster",
+            },
+        },
+    ],
+    "next_page_token": None,
+}  # fmt: skip
 TOKEN: dict[str, Any] = {
     "id": "k3v9q0d2m7xa", "project": "vision", "role": "submitter", "name": "anna", "created_at": 1770000000.0,
     "expires_at": None, "last_used_at": 1770000060.0, "revoked_at": None,

@@ -108,6 +108,28 @@ class Jobs:
         usage = (status.get("loadMetricsReport") or {}).get("usage") or {}
         return {kind: float(usage[kind][0]) for kind in ("CPU", "GPU") if kind in usage}
 
+    def placed(self) -> dict[str, dict[str, float]]:
+        """What the worker groups of each job hold in all, such as {"CPU": 2.0}, by the id under which the job was
+        submitted; "" stands for the jobs without one."""
+        answer = self._request("GET", f"/api/v0/placement_groups?detail=true&limit={MAX_NODES}")
+        groups = answer.get("data", {}).get("result", {}).get("result", [])
+        found: dict[str, dict[str, float]] = {}
+        jobs = self._submitted() if groups else {}
+        for group in groups:
+            if group.get("state") != "CREATED":
+                continue
+            of_job = found.setdefault(jobs.get(str(group.get("creator_job_id")), ""), {})
+            for bundle in group.get("bundles") or ():
+                for kind, number in (bundle.get("unit_resources") or {}).items():
+                    of_job[kind] = of_job.get(kind, 0.0) + float(number)
+        return found
+
+    def _submitted(self) -> dict[str, str]:
+        """The ids under which jobs were submitted, by those that Ray has given them."""
+        jobs = self._answer("GET", "/api/jobs/", missing_ok=False)
+        found = [job for job in (jobs if isinstance(jobs, list) else []) if job.get("submission_id")]
+        return {str(job.get("job_id")): str(job["submission_id"]) for job in found}
+
     def stop(self, submission_id: str) -> bool:
         """Ask a job to end; whether it was running. False where the cluster knows no such job."""
         path = f"/api/jobs/{urllib.parse.quote(submission_id, safe='')}/stop"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hpo.tenancy import DEFAULT_PROJECT
 from hpo.trial import StudyState, TrialState, Waiting, WaitReason
 
 ENTERING = ("study.created", "job.submitted")
@@ -23,7 +24,12 @@ class OpenStudy:
     """Since its last event."""
     lease_seconds: float | None = None
     """Until its driver's lease runs out, negative once it has; None where no driver has it."""
-
+    project: str = DEFAULT_PROJECT
+    priority: int = 0
+    job: str | None = None
+    """The Ray job of its last driver."""
+    share: int | None = None
+    """How many trials it may train at once; None where nobody has said so."""
     waiting: Waiting | None = None
     """What it waits for, if it may train nothing."""
     is_asked: bool = False

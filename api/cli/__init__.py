@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from api.cli import (
+    cluster,
     database,
     demo,
     env,
@@ -53,7 +54,8 @@ def _options(
 
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    service.up, service.down, service.status, service.serve, env.env, studies.submit, run.run, simulate.simulate,
+    service.up, service.down, service.status, service.serve, env.env, cluster.cluster, studies.submit, run.run,
+    simulate.simulate,
     studies.ls, studies.show, studies.watch, studies.trials, studies.best, series.series, series.incumbents,
     steering.pause, steering.resume, steering.stop, steering.cancel, steering.change, steering.fork,
     exports.export, reports.report, studies.rm, headline.headline,

@@ -8,13 +8,14 @@ from pathlib import Path
 import httpx
 
 from api.client.asking import Asking
-from api.client.connection import error_of
+from api.client.connection import error_of, query_of
 from api.client.events import Events
 from api.client.exports import Exports
 from api.client.packaging import zipped
 from api.client.projects import Projects
 from api.client.reports import Reports
 from api.client.steering import Steering
+from api.schemas.cluster import ClusterAnswer
 from api.schemas.service import PackageAnswer, ReadyAnswer
 
 __all__ = ["Client", "zipped"]
@@ -31,6 +32,11 @@ class Client(Events, Exports, Reports, Steering, Asking, Projects):
             "PUT", f"/v1/packages/{digest}", content=content, headers={"Content-Type": "application/zip"}
         )
         return self._parse(PackageAnswer, answer).package
+
+    def cluster(self, *, page_size: int = 100, page_token: str | None = None) -> ClusterAnswer:
+        """What the cluster has, who holds how much of it, and who waits for what; the studies in pages, by name."""
+        query = query_of(page_size=page_size, page_token=page_token)
+        return self._parse(ClusterAnswer, self._send("GET", "/v1/cluster", params=query))
 
     def ready(self) -> ReadyAnswer:
         """Whether the service can run studies, and which part keeps it from that; needs no token."""

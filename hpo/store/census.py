@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Select, func, literal, select
 
 from hpo.census import ENTERING, Census, OpenStudy
-from hpo.store.rows import to_waiting
+from hpo.store.rows import standing_values
 from hpo.store.tables import events, leases, studies, trials
 from hpo.trial import StudyState, TrialState
 
@@ -42,15 +42,14 @@ def _open(connection: Connection, now: float) -> Sequence[OpenStudy]:
                 state=StudyState(row["state"]),
                 state_seconds=max(0.0, now - entered),
                 quiet_seconds=max(0.0, now - last),
-                is_asked=json.loads(row["spec"]).get("engine") == "ask",
-                waiting=to_waiting(row["waiting"]),
+                **standing_values(row),
                 lease_seconds=None if row["expires_at"] is None else row["expires_at"] - now,
             )
         )
     return found
 
 
-def _query() -> Select[tuple[str, str, str, str | None, float, float | None, float | None, float | None]]:
+def _query() -> Select[Any]:
     """The studies that have not ended, by name, with their leases and the times of two events."""
     of_study = events.c.study_id == studies.c.id
     # Not the last by id: to find that, a database may walk back over millions of reports.
@@ -62,6 +61,9 @@ def _query() -> Select[tuple[str, str, str, str | None, float, float | None, flo
             studies.c.name,
             studies.c.state,
             studies.c.spec,
+            studies.c.project,
+            studies.c.job,
+            studies.c.share,
             studies.c.waiting,
             studies.c.created_at,
             leases.c.expires_at,

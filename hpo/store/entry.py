@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any, cast
 
 from hpo.census import ENTERING, OpenStudy
 from hpo.store import transitions
-from hpo.store.rows import Values, study_values, to_waiting
+from hpo.store.rows import Values, standing_values, study_values
 from hpo.trial import Action, Checkpoint, Decision, Event, Inheritance, Lease, Measurement, Study, StudyState, Trial
 
 _Key = tuple[int, int, int]
@@ -97,9 +96,8 @@ class Entry:
             name=self.study["name"],
             state=state,
             state_seconds=max(0.0, now - max(row["recorded_at"] for row in self.events if row["kind"] in kinds)),
-            is_asked=json.loads(self.study["spec"]).get("engine") == "ask",
             quiet_seconds=max(0.0, now - self.events[-1]["recorded_at"]),
-            waiting=to_waiting(self.study["waiting"]),
+            **standing_values(self.study),
             lease_seconds=self.lease.expires_at - now if self.lease is not None else None,
         )
 

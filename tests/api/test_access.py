@@ -22,7 +22,7 @@ from hpo import specfile
 from hpo.protocols import Store
 from hpo.store.memory import MemoryStore
 from hpo.tenancy import Role
-from hpo.trial import Checkpoint, Event, Measurement, StudyState, Trial, TrialState
+from hpo.trial import Checkpoint, Event, Measurement, StudyState, Trial, TrialState, Waiting, WaitReason
 
 ROUTES = sorted(
     (method, route.path_format)
@@ -44,7 +44,8 @@ every_route = pytest.mark.parametrize(("method", "path"), ROUTES, ids=IDS)
 
 @pytest.fixture
 def filled(spec: dict[str, Any]) -> MemoryStore:
-    """The project `ours` with a study that has something of everything, and the empty project `theirs`."""
+    """The project `ours` with a study that has something of everything and one that waits, and the empty project
+    `theirs`."""
     store = MemoryStore()
     for project in ("ours", "theirs"):
         store.create_project(project)
@@ -63,6 +64,8 @@ def filled(spec: dict[str, Any]) -> MemoryStore:
         ],
     )  # fmt: skip
     store.set_study_state("mine", StudyState.SUCCEEDED, message=MARK, lease=lease)
+    store.create_study(specfile.parse(spec | {"name": MARK}), project="ours")
+    store.allot(MARK, share=0, waiting=Waiting(WaitReason.SHARE, MARK))
     return store
 
 

@@ -30,6 +30,7 @@ class FakeJobs:
         self.stopped: list[str] = []
         self.have: list[dict[str, float]] = [{"CPU": 64.0}]
         self.taken: dict[str, float] = {}
+        self.groups: dict[str, dict[str, float]] = {}
 
     def ping(self) -> str:
         if not self.reachable:
@@ -55,6 +56,9 @@ class FakeJobs:
 
     def held(self) -> dict[str, float]:
         return self.taken
+
+    def placed(self) -> dict[str, dict[str, float]]:
+        return self.groups
 
     def stop(self, submission_id: str) -> bool:
         self.stopped.append(submission_id)

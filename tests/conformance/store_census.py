@@ -51,6 +51,16 @@ class CensusConformance:
         quiet = [study.quiet_seconds for study in census.open if study.name == "c"]
         assert [census.quiet_seconds] == quiet  # b may train nothing, so nobody expects to hear of it
 
+    def test_a_census_says_whose_a_study_is_and_what_it_may_have(self, store: Store, peer: Store) -> None:
+        store.create_project("ours")
+        store.create_study(parse({**to_data(spec()), "priority": 7}), project="ours")
+        study = only(peer)
+        assert (study.project, study.priority, study.job, study.share) == ("ours", 7, None, None)
+        store.allot("s", share=3)
+        store.new_attempt("s", job_prefix="hpo-s")
+        study = only(peer)
+        assert (study.job, study.share) == ("hpo-s-1", 3)
+
     def test_a_deleted_study_is_counted_no_more(self, store: Store, lease: Lease) -> None:
         store.write(lease, [trial(0)])
         store.set_study_state("s", StudyState.FAILED)

@@ -34,12 +34,12 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 
 @pytest.fixture
-def client(full: Shell) -> Iterator[Callable[[str], Client]]:
-    """A client of each project."""
+def client(full: Shell) -> Iterator[Callable[[str | None], Client]]:
+    """A client of each project, or of all."""
     token = (full.home / "token").read_text().strip()
     with ExitStack() as stack:
 
-        def of(project: str) -> Client:
+        def of(project: str | None) -> Client:
             url = f"http://127.0.0.1:{full.environment['HPO_PORT']}"
             return stack.enter_context(Client(url, token, project=project))
 
@@ -67,6 +67,14 @@ def spec(name: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+def holding(client: Client, cpus: dict[str, int]) -> bool:
+    """Whether Ray says that these studies hold so many CPUs, and no others."""
+    found = client.cluster()
+    assert found.ray.ok, found.ray.detail
+    assert (found.total.cpus, sum(each.count for each in found.nodes)) == (CPUS, 1)
+    return {each.study: each.cpus for each in found.items} == cpus
+
+
 def ended(client: Client, name: str) -> list[float]:
     """When its trials ended."""
     found = client.trials(name, state=TrialState.COMPLETED, page_size=1000).items
@@ -74,7 +82,7 @@ def ended(client: Client, name: str) -> list[float]:
 
 
 def test_two_projects_of_equal_quotas_get_equal_shares_of_a_full_cluster(
-    full: Shell, client: Callable[[str], Client]
+    full: Shell, client: Callable[[str | None], Client]
 ) -> None:
     for project in ("ours", "theirs"):
         full("hpo", "project", "create", project, f"max_trials={CPUS}")
@@ -87,6 +95,11 @@ def test_two_projects_of_equal_quotas_get_equal_shares_of_a_full_cluster(
     theirs.create_study(spec("second"), package=theirs.upload_package(TRAINABLES))
     until(lambda: len(ended(theirs, "second")) >= 2, 120, "the second study trains while the first does")
     assert (ours.study("first").share, theirs.study("second").share) == (CPUS // 2, CPUS // 2)
+    half = {"first": CPUS // 2, "second": CPUS // 2}
+    until(lambda: holding(client(None), half), 60, "each holds the half of the cluster")
+    [theirs_alone] = theirs.cluster().items
+    assert theirs_alone.study == "second"
+
     began = time.time()
     until(lambda: sum(at > began for at in ended(ours, "first")) >= NUM_COUNTED, 120, "they train side by side")
     over = time.time()
@@ -103,7 +116,7 @@ def test_two_projects_of_equal_quotas_get_equal_shares_of_a_full_cluster(
 
 @pytest.mark.long
 def test_an_urgent_study_takes_the_place_of_another_which_goes_on_where_it_was(
-    full: Shell, client: Callable[[str], Client]
+    full: Shell, client: Callable[[str | None], Client]
 ) -> None:
     """The one that makes room keeps its driver, and has no worker for a while; its trials have saved checkpoints."""
     ours = client("default")
