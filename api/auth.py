@@ -171,6 +171,9 @@ async def admit(
     if (project := request.path_params.get("project")) is not None:
         access.to(project)
     if (study := request.path_params.get("study")) is not None and access.project is not None:
+        # All of the request is here before it is asked whose study that is: its name may be another project's by the
+        # time that a slow body has come.
+        await request.body()
         project = await anyio.to_thread.run_sync(store.project_of, study)
         if project != access.project:
             raise StudyNotFoundError(study)

@@ -21,8 +21,9 @@ from sse_starlette import ServerSentEvent
 
 from api.routes.common import event_answer
 from hpo.errors import HpoError
+from hpo.namesakes import check_same
 from hpo.protocols import Store
-from hpo.trial import Event
+from hpo.trial import Event, Study
 
 T = TypeVar("T")
 
@@ -42,17 +43,18 @@ class Feeds:
 
     def __init__(self, store: Store, *, poll_seconds: float = POLL_SECONDS, recent: int = RECENT) -> None:
         self._store, self._poll_seconds, self._recent = store, poll_seconds, recent
-        self._feeds: dict[str, _Feed] = {}
+        self._feeds: dict[tuple[str, float], _Feed] = {}
+        """By the study's name and when it was created."""
         self._readers: anyio.CapacityLimiter | None = None
 
     async def follow(
-        self, study: str, after: int, *, may: Callable[[], Awaitable[bool]] | None = None
+        self, study: Study, after: int, *, may: Callable[[], Awaitable[bool]] | None = None
     ) -> AsyncIterator[bytes]:
         """The events with higher ids as they are sent, some at a time, until the study is final and all were given.
         Ends too where the study is deleted, the database is away, or `may`, which is asked every CHECK_SECONDS, says
         no: the client asks again, and is told which."""
-        asked = time.monotonic()
-        feed = self._feeds.setdefault(study, _Feed(self._recent))
+        asked, key = time.monotonic(), (study.name, study.created_at)
+        feed = self._feeds.setdefault(key, _Feed(self._recent))
         feed.listeners += 1
         try:
             while True:
@@ -70,7 +72,7 @@ class Feeds:
                             await asyncio.wait_for(news.wait(), CHECK_SECONDS)
                         continue
                 else:
-                    rows = await self._read(partial(self._store.events, study, after=after, limit=PAGE))
+                    rows = await self._read(partial(self._events, study, after))
                     found = [(row.id, sent(row)) for row in rows]
                     if len(rows) < PAGE and feed.task is None:
                         feed.begin(rows[-1].id if rows else after)
@@ -85,14 +87,20 @@ class Feeds:
             if feed.listeners == 0:
                 if feed.task is not None:
                     feed.task.cancel()
-                if self._feeds.get(study) is feed:
-                    del self._feeds[study]
+                if self._feeds.get(key) is feed:
+                    del self._feeds[key]
 
-    async def _poll(self, study: str, feed: _Feed) -> None:
+    def _events(self, study: Study, after: int) -> Sequence[Event]:
+        """Raises StudyNotFoundError where they may be another study's."""
+        rows = self._store.events(study.name, after=after, limit=PAGE)
+        check_same(self._store, study)
+        return rows
+
+    async def _poll(self, study: Study, feed: _Feed) -> None:
         def look() -> tuple[bool, Sequence[Event]]:
             # The state first: a study that was final before the events were read will have no more of them.
-            is_final = self._store.study(study).state.is_final
-            return is_final, self._store.events(study, after=feed.last, limit=PAGE)
+            is_final = check_same(self._store, study).state.is_final
+            return is_final, self._events(study, feed.last)
 
         try:
             while True:
@@ -105,7 +113,7 @@ class Feeds:
         except HpoError:
             return
         finally:  # whatever ends it, nobody waits for ever
-            self._feeds.pop(study, None)
+            self._feeds.pop((study.name, study.created_at), None)
             feed.end()
 
     async def _read(self, read: Callable[[], T]) -> T:

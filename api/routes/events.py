@@ -78,7 +78,7 @@ async def follow_study(
     a page of what has happened so far.
     """
     start = _start(after, last_event_id)
-    await anyio.to_thread.run_sync(store.study, study)  # 404 as a problem, not in the middle of a stream
+    found = await anyio.to_thread.run_sync(store.study, study)  # 404 as a problem, not in the middle of a stream
     if _wants_json(request):
         rows = await anyio.to_thread.run_sync(partial(store.events, study, after=start, limit=limit))
         page = EventsAnswer(items=[event_answer(row) for row in rows], last_id=rows[-1].id if rows else start)
@@ -86,7 +86,7 @@ async def follow_study(
     feeds: Feeds = request.app.state.feeds
     gate: Gate = request.app.state.gate
     return EventSourceResponse(
-        feeds.follow(study, start, may=partial(gate.is_still, access)),
+        feeds.follow(found, start, may=partial(gate.is_still, access)),
         ping=KEEP_ALIVE_SECONDS,
         headers={"Cache-Control": "no-store"},
     )

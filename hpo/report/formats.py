@@ -19,9 +19,11 @@ from enum import StrEnum
 from itertools import islice
 from typing import IO, Any
 
-from hpo.protocols import Store
+from hpo.namesakes import check_same
+from hpo.protocols import MAX_PAGE_SIZE, Store
 from hpo.report.tables import METRICS, Column, Kind, TableRow, What, columns, rows
 from hpo.store.rows import name_of
+from hpo.trial import Study
 
 CHUNK_BYTES = 1 << 16
 SPOOLED_ROWS = 1_000
@@ -41,9 +43,9 @@ class Format(StrEnum):
 
 
 def export(store: Store, study: str, *, what: What, format: Format) -> Iterator[bytes]:
-    """A study's table, in pieces. Raises StudyNotFoundError before the first."""
-    spec = store.study(study).spec
-    found = rows(store, study, what)
+    """A study's table, in pieces. Raises StudyNotFoundError, also in their midst where it is deleted."""
+    of = store.study(study)
+    spec, found = of.spec, _of_one(store, of, rows(store, study, what))
     match format:
         case Format.JSONL:
             return _chunks(_line(row) + b"\n" for row in found)
@@ -185,6 +187,13 @@ class _Written(io.RawIOBase):
         taken = b"".join(self._pieces)
         self._pieces.clear()
         return taken
+
+
+def _of_one(store: Store, study: Study, found: Iterator[TableRow]) -> Iterator[TableRow]:
+    """The rows, as long as they are the study's: whoever reads slowly may read on when another one has its name."""
+    while page := list(islice(found, MAX_PAGE_SIZE)):
+        check_same(store, study)
+        yield from page
 
 
 # -- both -------------------------------------------------------------------------------------------------

@@ -77,6 +77,10 @@ async def listen(stream: AsyncIterator[bytes], heard: list[int]) -> None:
         heard += ids(chunk)
 
 
+def polling_of(feeds: Feeds) -> asyncio.Task[None] | None:
+    return next((feed.task for feed in feeds._feeds.values()), None)
+
+
 async def until(condition: Any) -> None:
     async with asyncio.timeout(20):
         while not condition():
@@ -87,7 +91,7 @@ def test_a_hundred_listeners_hear_what_is_read_once(book: Store, lease: Lease, w
     async def scene() -> list[list[int]]:
         feeds = Feeds(watched, poll_seconds=0.002)
         heard: list[list[int]] = [[] for _ in range(100)]
-        tasks = [asyncio.create_task(listen(feeds.follow(NAME, 0), each)) for each in heard]
+        tasks = [asyncio.create_task(listen(feeds.follow(book.study(NAME), 0), each)) for each in heard]
         await until(lambda: all(heard))
         for _ in range(10):
             happen(book, lease, 7)
@@ -114,7 +118,7 @@ def test_thousands_of_waiting_events_are_replayed_from_any_id(book: Store, lease
 
     async def scene(after: int) -> list[int]:
         heard: list[int] = []
-        await asyncio.wait_for(listen(Feeds(watched, poll_seconds=0.002).follow(NAME, after), heard), 20)
+        await asyncio.wait_for(listen(Feeds(watched, poll_seconds=0.002).follow(book.study(NAME), after), heard), 20)
         return heard
 
     for place in (0, 1, 2500, len(stored) - 1):
@@ -126,8 +130,8 @@ def test_a_listener_that_falls_behind_misses_nothing(book: Store, lease: Lease, 
     async def scene() -> tuple[list[int], list[int]]:
         feeds = Feeds(watched, poll_seconds=0.002, recent=10)
         quick: list[int] = []
-        task = asyncio.create_task(listen(feeds.follow(NAME, 0), quick))
-        slow = feeds.follow(NAME, 0)
+        task = asyncio.create_task(listen(feeds.follow(book.study(NAME), 0), quick))
+        slow = feeds.follow(book.study(NAME), 0)
         heard = ids(await anext(slow))
         for round in range(1, 6):
             happen(book, lease, 30)
@@ -144,9 +148,9 @@ def test_a_listener_that_falls_behind_misses_nothing(book: Store, lease: Lease, 
 def test_nobody_asks_the_store_once_nobody_listens(book: Store, watched: Any) -> None:
     async def scene() -> None:
         feeds = Feeds(watched, poll_seconds=0.002)
-        task = asyncio.create_task(listen(feeds.follow(NAME, 0), []))
-        await until(lambda: feeds._feeds and feeds._feeds[NAME].task is not None)
-        polling = feeds._feeds[NAME].task
+        task = asyncio.create_task(listen(feeds.follow(book.study(NAME), 0), []))
+        await until(lambda: polling_of(feeds))
+        polling = polling_of(feeds)
         assert polling is not None
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -160,10 +164,33 @@ def test_nobody_asks_the_store_once_nobody_listens(book: Store, watched: Any) ->
 def test_a_study_that_is_deleted_ends_its_streams(book: Store, watched: Any) -> None:
     async def scene() -> None:
         feeds = Feeds(watched, poll_seconds=0.002)
-        tasks = [asyncio.create_task(listen(feeds.follow(NAME, 0), [])) for _ in range(3)]
-        await until(lambda: feeds._feeds and feeds._feeds[NAME].task is not None)
+        tasks = [asyncio.create_task(listen(feeds.follow(book.study(NAME), 0), [])) for _ in range(3)]
+        await until(lambda: polling_of(feeds))
         book.set_study_state(NAME, StudyState.CANCELLED)
         book.delete_study(NAME)
         await asyncio.wait_for(asyncio.gather(*tasks), 20)
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_stream_tells_nothing_of_another_study_that_has_taken_the_name(
+    book: Store, lease: Lease, watched: Any, spec: dict[str, Any], behind: bool
+) -> None:
+    happen(book, lease, 20)
+
+    async def scene() -> list[int]:
+        feeds = Feeds(watched, poll_seconds=0.002, recent=5)
+        stream = feeds.follow(book.study(NAME), 0)
+        heard = ids(await anext(stream))
+        if not behind:  # it has read all there is, and waits for more with the others
+            waits = asyncio.create_task(listen(stream, heard))
+            await until(lambda: polling_of(feeds))
+        book.set_study_state(NAME, StudyState.CANCELLED)
+        book.delete_study(NAME)
+        book.create_study(specfile.parse({**spec, "name": NAME}), project="default")
+        happen(book, book.claim(NAME, holder="another", lease_seconds=60), 100)
+        await asyncio.wait_for(listen(stream, heard) if behind else waits, 20)
+        return heard
+
+    assert asyncio.run(scene()) == list(range(1, 22))
