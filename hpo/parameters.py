@@ -152,7 +152,7 @@ def same_looking(parameter: Parameter, value: ParamValue) -> ParamValue | None:
         case FloatParameter() | IntParameter():
             try:
                 number = float(value)
-            except ValueError:
+            except (ValueError, OverflowError):  # no number, or an integer that no float holds
                 return None
             if not math.isfinite(number) or isinstance(value, bool):
                 return None

@@ -231,3 +231,10 @@ def test_a_plan_that_would_hold_the_service_up_is_refused(spec: dict[str, Any]) 
     with TestClient(app, headers={"Authorization": "Bearer t"}) as http:
         told = problem(http.post("/v1/studies:preview", json={"spec": spec}), 422, "simulation-too-long")
     assert "8 trials of up to 9 steps" in told["detail"]
+
+
+def test_a_number_beyond_all_floats_is_refused_as_any_other(http: httpx.Client, lease: Lease) -> None:
+    for value in (10**400, -(10**400)):
+        refused = http.post("/v1/studies/mine/trials", json={"params": [{"lr": 0.01, "units": value}]})
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["pointer"] == "/params/0/units"
