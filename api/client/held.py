@@ -71,7 +71,7 @@ class HeldTrial:
             lambda: self._client.report(self._study, self._trial, step, plain, checkpoint=saved, size_bytes=size_bytes)
         )
         self.step = step
-        for reference in answer.unneeded if self._storage is not None else ():
+        for reference in filter(self._is_ours, answer.unneeded):
             open_storage(reference).remove(reference)
         self._leave_unless(answer)
 
@@ -157,6 +157,9 @@ class HeldTrial:
     def _fetched(self, checkpoint: ReferenceAnswer | None) -> Path | None:
         if checkpoint is None:
             return None
+        if not self._is_ours(checkpoint.reference):
+            place = f"it is not below {self._storage / self._study}" if self._storage else "it has no storage"
+            raise self._unreachable(checkpoint, place)
         try:
             found = open_storage(checkpoint.reference).fetch(checkpoint.reference, self.workdir / "from")
         except OSError as error:
@@ -164,6 +167,13 @@ class HeldTrial:
         if not found.is_dir():
             raise self._unreachable(checkpoint, "there is no such folder")
         return found
+
+    def _is_ours(self, reference: str) -> bool:
+        """Whether it names something below the study's place in the storage. A reference is whatever another worker
+        has reported: nothing elsewhere is read, let alone removed."""
+        place = f"{self._storage / self._study}/" if self._storage else ""
+        steps = reference.removeprefix(place).split("/")
+        return bool(place) and reference.startswith(place) and not {"", ".", ".."}.intersection(steps)
 
     def _unreachable(self, checkpoint: ReferenceAnswer, why: str) -> StorageError:
         return StorageError(

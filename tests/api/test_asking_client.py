@@ -18,7 +18,7 @@ from typer.testing import Result
 from api.client import Client
 from api.client.held import HeldTrial
 from api.settings import Settings
-from hpo.engine.files import StorageError
+from hpo.engine.files import FolderStorage, StorageError
 from hpo.errors import ServiceError
 from hpo.protocols import Store, TrialStopped
 from hpo.steering import Verb
@@ -170,6 +170,44 @@ def test_checkpoints_need_a_storage_that_the_worker_can_read(
     with pytest.raises(StorageError, match=r"goes on from /nowhere/1.*the same storage"):
         client.work("s", learn, storage=tmp_path)
     assert client.suggest("s", client_id="bob").trials[0].number == 0  # it was given back
+
+
+elsewhere = pytest.mark.parametrize(
+    "reference",
+    ["{0}/documents", "{0}/storage", "{0}/storage/other", "{0}/storage/s2", "{0}/storage/s", "{0}/storage/s/",
+     "{0}/storage/s/.", "{0}/storage/s//", "{0}/storage/s/../other", "{0}/storage/s/x/../../other", ".", "/"],
+)  # fmt: skip
+"""What mallory reports as a checkpoint. The worker's storage for the study is `storage/s`."""
+
+
+@pytest.mark.parametrize("reference", ["{0}/documents", "{0}/storage/s/../other"])
+def test_a_worker_goes_on_from_nothing_outside_of_its_storage(
+    client: Client, study: Callable[..., str], tmp_path: Path, reference: str
+) -> None:
+    study(budget={"trials": 1})
+    held = client.suggest("s", client_id="mallory").trials[0]
+    client.report("s", held, 1, {"loss": 1.0}, checkpoint=reference.format(tmp_path))
+    client.release("s", held)
+    with pytest.raises(StorageError, match=rf"is not below {tmp_path}/storage/s\); give all workers"):
+        client.work("s", learn, storage=tmp_path / "storage")
+
+
+@elsewhere
+def test_a_worker_removes_nothing_outside_of_its_storage(
+    client: Client, study: Callable[..., str], tmp_path: Path, reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+    monkeypatch.setattr(FolderStorage, "remove", lambda self, path: removed.append(path))
+    study(budget={"trials": 1})
+    held = client.suggest("s", client_id="mallory").trials[0]
+    client.report("s", held, 1, {"loss": 1.0}, checkpoint=reference.format(tmp_path))
+    client.release("s", held)
+    held = client.suggest("s", client_id="ann").trials[0].model_copy(update={"resume": None})
+    with HeldTrial(client, "s", held, storage=tmp_path / "storage") as trial:
+        trial.step = 1
+        for step in (2, 3):  # better ones: what came before is needed no more
+            trial.report(step, {"loss": 1 / step}, lambda folder: (folder / "step").write_text("1"))
+    assert [Path(path).name for path in removed] == ["step-000002"]
 
 
 def test_what_a_service_that_is_away_has_not_answered_is_sent_again(
