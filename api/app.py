@@ -33,6 +33,7 @@ from api.routes import (
 )
 from api.routes import metrics as metrics_route
 from api.settings import Settings
+from api.turns import Turns
 from cluster import local
 from cluster.jobs import Jobs, driver_entrypoint
 from hpo.asking.desk import Desk
@@ -80,7 +81,7 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
         generate_unique_id_function=lambda route: route.name,  # the function that answers: `create_study`
     )  # fmt: skip
     app.state.settings, app.state.store, app.state.controller = settings, store, controller
-    app.state.desk, app.state.feeds = desk, Feeds(store)
+    app.state.desk, app.state.feeds, app.state.turns = desk, Feeds(store), Turns()
     app.state.occupancy = Occupancy(store, controller.cluster if controller is not None else None)
     app.state.token = settings.ensure_token()
     app.state.gate = Gate(store, app.state.token, rate=settings.rate_limit)

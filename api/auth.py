@@ -91,7 +91,7 @@ class Gate:
         # Who was let in before is no guesser: he may share his address with one.
         was_here = digest in self._known or (is_root and self._root_was_here)
         if not was_here and (seconds := self._failures.wait(address)):
-            raise _too_many("wrong tokens from your address", seconds)
+            raise too_many("wrong tokens from your address", seconds)
         if is_root:
             self._root_was_here = True
             self._take("root")
@@ -130,7 +130,7 @@ class Gate:
 
     def _take(self, key: str) -> None:
         if seconds := self._rates.take(key):
-            raise _too_many("requests with this token", seconds)
+            raise too_many("requests with this token", seconds)
 
 
 async def admit(
@@ -195,7 +195,8 @@ def _unauthorized(fault: str) -> ApiError:
     )  # fmt: skip
 
 
-def _too_many(what: str, seconds: float) -> ApiError:
+def too_many(what: str, seconds: float) -> ApiError:
+    """An answer of 429 that says when to come again."""
     after = max(1, math.ceil(seconds))
     return ApiError(
         429, "too-many-requests", f"too many {what}; ask again in {after} s, and less often",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import StreamingResponse
+from fastapi.responses import HTMLResponse
 
 from api.answering import AnswerRoute
 from api.reports import (
@@ -17,6 +17,7 @@ from api.reports import (
     RungsAnswer,
 )
 from api.routes.common import StoreParam, StudyName, problems
+from api.turns import TAKES_TURNS
 from hpo.report.tables import pages
 
 router = APIRouter(
@@ -31,18 +32,18 @@ _PAGE: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/report", response_class=StreamingResponse, responses=_PAGE, summary="Report a study")
-def report(study: StudyName, store: StoreParam) -> StreamingResponse:
+@router.get("/report", response_class=HTMLResponse, responses=_PAGE, summary="Report a study", dependencies=TAKES_TURNS)
+def report(study: StudyName, store: StoreParam) -> HTMLResponse:
     """One HTML file with everything in it: what was found, and how. It asks nobody for anything; 5 MB."""
     from hpo.report.page import page  # loads Optuna and Plotly, which no other route needs
     from hpo.report.reading import read
 
-    content = page(read(store, study))
+    content = "".join(page(read(store, study)))  # whole, as long as its turn lasts
     headers = {"Content-Disposition": f'inline; filename="{study}.html"'}
-    return StreamingResponse(content, media_type="text/html; charset=utf-8", headers=headers)
+    return HTMLResponse(content, headers=headers)
 
 
-@router.get("/importance", summary="Which parameters matter")
+@router.get("/importance", summary="Which parameters matter", dependencies=TAKES_TURNS)
 def importance(study: StudyName, store: StoreParam) -> ImportancesAnswer:
     """How far a parameter's values among the best tenth of the trials are from its values among all (PED-ANOVA)."""
     from hpo.report.importance import METHOD, importances
@@ -53,7 +54,7 @@ def importance(study: StudyName, store: StoreParam) -> ImportancesAnswer:
     return ImportancesAnswer(metric=spec.objective.metric, method=METHOD, note=found.note, items=items)
 
 
-@router.get("/pareto", summary="The Pareto front")
+@router.get("/pareto", summary="The Pareto front", dependencies=TAKES_TURNS)
 def pareto(study: StudyName, store: StoreParam) -> ParetoAnswer:
     """The trials that no other one dominates, by what they reported last; with one objective, the best."""
     from hpo.report.analysis import candidates
@@ -67,7 +68,7 @@ def pareto(study: StudyName, store: StoreParam) -> ParetoAnswer:
     return ParetoAnswer(metrics=[each.metric for each in spec.objectives], items=items)
 
 
-@router.get("/rungs", summary="The rungs")
+@router.get("/rungs", summary="The rungs", dependencies=TAKES_TURNS)
 def rungs(study: StudyName, store: StoreParam) -> RungsAnswer:
     """How many trials reached each rung, and how many went on from there."""
     from hpo.report import analysis
