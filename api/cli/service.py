@@ -102,6 +102,7 @@ def serve() -> None:
     from api import tls
     from api.app import create_app, make_controller
     from api.ports import check_free
+    from api.prompt import PromptProtocol
     from api.settings import Settings
     from hpo import logs
     from hpo.store import open_store
@@ -116,8 +117,8 @@ def serve() -> None:
     try:
         app = create_app(settings, store, controller=make_controller(settings, store))
         uvicorn.run(
-            app, host=settings.host, port=settings.port, log_level="info", log_config=None, access_log=False,
-            server_header=False, timeout_graceful_shutdown=3, ssl_certfile=pair and pair.cert,
+            app, http=PromptProtocol, host=settings.host, port=settings.port, log_level="info", log_config=None,
+            access_log=False, server_header=False, timeout_graceful_shutdown=3, ssl_certfile=pair and pair.cert,
             ssl_keyfile=pair and pair.key,
         )  # fmt: skip
     finally:
