@@ -1,7 +1,9 @@
 """Run the benchmark and report it: `python -m benchmarks.search`.
 
-Runs that are in the file already are not run again, so it goes on where it was interrupted, and other policies, tasks
-and seeds can be added later. Of one (task, workers, seed) all policies meet the same streams of noise.
+Runs that are in the file already, or among those of the saved tables, are not run again, so it goes on where it was
+interrupted, and other policies, tasks and seeds can be added later. A run of a policy whose code has changed since is
+another run; after a change of the cluster or of a task, remove both files. Of one (task, workers, seed) all policies
+meet the same streams of noise.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):
 
 from benchmarks.search.cluster import HORIZON, horizon_of  # noqa: E402
 from benchmarks.search.policies import ANCHORS, OURS, POLICIES  # noqa: E402
-from benchmarks.search.records import OUT, Record, RunKey, append, perform, planned, quiet, read  # noqa: E402
+from benchmarks.search.records import KEPT, OUT, Record, RunKey, append, keep, perform, planned, quiet, read  # noqa: E402
 from benchmarks.search.references import reference  # noqa: E402
 from benchmarks.search.tasks import DEVELOPMENT, PUBLIC, MissingDataError, make  # noqa: E402
 
@@ -41,7 +43,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", type=Path, default=OUT, help=f"the file of finished runs (default: {OUT})")
-    parser.add_argument("--save", action="store_true", help="write the report under benchmarks/results/")
+    parser.add_argument("--save", action="store_true", help="write the report and its runs under benchmarks/results/")
     parser.add_argument("--only-report", action="store_true", help="run nothing")
     parser.add_argument("--no-report", action="store_true", help="only run")
     parser.add_argument("--ablations", action="store_true", help="report variants of ours against ours")
@@ -68,7 +70,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 def run(keys: Sequence[RunKey], out: Path, processes: int) -> None:
     """Do what is missing. What is finished is kept if this is interrupted."""
-    finished = read(out)
+    finished = read(KEPT, out)
     missing = [key for key in keys if key not in finished]
     # Made here, once, and not by every process.
     for name in sorted({key.task for key in missing}):
@@ -113,8 +115,11 @@ def main() -> int:
     if not options.no_report:
         from benchmarks.search import report
 
-        found = read(options.out)
-        report.show([found[key] for key in keys if key in found], options)
+        found = read(KEPT, options.out)
+        records = [found[key] for key in keys if key in found]
+        report.show(records, options)
+        if options.save:
+            keep(records)
     return 0
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from benchmarks.search import run_files
 from benchmarks.search.cluster import Run, horizon_of, simulate
 from benchmarks.search.policies import POLICIES
 from benchmarks.search.references import reference
+from benchmarks.search.run_files import Fields
 from benchmarks.search.tasks import Task, make
+from benchmarks.search.versions import version_of
 
 OUT = Path(".hpo/benchmarks/search.jsonl")
+KEPT = Path(__file__).resolve().parents[1] / "results" / "search_runs.jsonl.gz"
+"""The runs that the saved tables are made of."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,6 +29,13 @@ class RunKey:
     workers: int
     task: str
     policy: str
+    version: str = ""
+    """See `versions`."""
+
+    @staticmethod
+    def taken_from(fields: Fields) -> RunKey:
+        """Of a line's fields, which it takes away."""
+        return RunKey(**{name: fields.pop(name) for name in RunKey.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +49,15 @@ class Record:
 def planned(
     policies: Iterable[str], tasks: Iterable[str], workers: Iterable[int], seeds: Iterable[int]
 ) -> list[RunKey]:
-    """In the order of running."""
+    """In the order of running, of the policies as they are now."""
     policies, tasks, workers = list(policies), list(tasks), list(workers)
-    return [RunKey(seed, w, task, policy) for seed in seeds for w in workers for task in tasks for policy in policies]
+    return [
+        RunKey(seed, w, task, policy, version_of(policy))
+        for seed in seeds
+        for w in workers
+        for task in tasks
+        for policy in policies
+    ]
 
 
 _TASKS: dict[str, Task] = {}
@@ -63,38 +78,31 @@ def quiet() -> None:
 
 
 def append(file: Path, record: Record) -> None:
-    """Add a line, whole even where several processes append to the file."""
-    append_line(file, {**asdict(record.key), **asdict(record.run)})
+    """Add a line."""
+    run_files.append(file, _fields(record))
 
 
-def append_line(file: Path, fields: Mapping[str, Any]) -> None:
-    """Add one JSON object as a line, in one write."""
-    line = json.dumps(fields) + "\n"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, "ab", buffering=0) as stream:
-        stream.write(line.encode())
-        os.fsync(stream.fileno())
-
-
-def read(file: Path) -> dict[RunKey, Record]:
+def read(*files: Path) -> dict[RunKey, Record]:
     """All finished runs. Where one is there twice, the first counts."""
     records: dict[RunKey, Record] = {}
-    for record in _lines(file):
-        records.setdefault(record.key, record)
+    for file in files:
+        for record in run_files.read(file, _parsed):
+            records.setdefault(record.key, record)
     return records
 
 
-def _lines(file: Path) -> Iterator[Record]:
-    if not file.is_file():
-        return
-    with open(file, encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                fields = json.loads(line)
-                key = RunKey(**{name: fields.pop(name) for name in RunKey.__slots__})
-                curve = tuple((share, regret) for share, regret in fields.pop("curve"))
-                yield Record(key, Run(curve=curve, **fields))
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{file}, line {number} is no finished run ({error}); remove the line, or name another --out"
-                ) from error
+def keep(records: Iterable[Record], file: Path = KEPT) -> None:
+    """Add these to the runs of the saved tables; those of other versions go."""
+    kept = {**read(file), **{record.key: record for record in records}}
+    current = [key for key in sorted(kept) if key.version == version_of(key.policy)]
+    run_files.write(file, (_fields(kept[key]) for key in current))
+
+
+def _fields(record: Record) -> Fields:
+    return {**asdict(record.key), **asdict(record.run)}
+
+
+def _parsed(fields: Fields) -> Record:
+    key = RunKey.taken_from(fields)
+    curve = tuple((share, regret) for share, regret in fields.pop("curve"))
+    return Record(key, Run(curve=curve, **fields))

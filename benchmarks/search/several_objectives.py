@@ -2,7 +2,8 @@
 
 The tasks are the eight data sets of HPOBench's table (see `sized_tables`). They hold the last fidelity only, so there
 is one rung and nothing stops early. The cluster, its noise and its horizon are those of `cluster`: all policies have
-the same workers for the same simulated time. Runs that are in the file already are not run again.
+the same workers for the same simulated time. Runs that are in the file already, or among those of the saved table, are
+not run again, unless the code of the policy has changed since.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from benchmarks.search import analysis  # noqa: E402
 from benchmarks.search.analysis import TIMES, Floats  # noqa: E402
 from benchmarks.search.cluster import HORIZON, horizon_of  # noqa: E402
 from benchmarks.search.records import RunKey, planned, quiet  # noqa: E402
-from benchmarks.search.sized_runs import OURS, OUT, POLICIES, Record, append, at, perform, read  # noqa: E402
+from benchmarks.search.sized_runs import KEPT, OURS, OUT, POLICIES, Record, append, at, keep, perform, read  # noqa: E402
 from benchmarks.search.sized_tables import DATASETS, sized_table  # noqa: E402
 from benchmarks.search.tasks import MissingDataError  # noqa: E402
 
@@ -59,7 +60,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10, help="how many (default: 10)")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=OUT, help=f"the file of finished runs (default: {OUT})")
-    parser.add_argument("--save", action="store_true", help="write the report under benchmarks/results/")
+    parser.add_argument("--save", action="store_true", help="write the report and its runs under benchmarks/results/")
     parser.add_argument("--only-report", action="store_true", help="run nothing")
     options = parser.parse_args(given)
     options.tasks, options.policies = tuple(options.tasks.split(",")), tuple(options.policies.split(","))
@@ -88,7 +89,7 @@ def keys_of(options: argparse.Namespace) -> list[RunKey]:
 
 def run(keys: Sequence[RunKey], out: Path) -> None:
     """Do what is missing. What is finished is kept if this is interrupted."""
-    finished = read(out)
+    finished = read(KEPT, out)
     missing = [key for key in keys if key not in finished]
     began = time.monotonic()
     for count, key in enumerate(missing, 1):
@@ -214,9 +215,10 @@ def show(records: Sequence[Record], options: argparse.Namespace) -> None:
     body = "\n\n".join([ABOUT, *sections])
     print(body)
     if options.save:
+        first = f" --first-seed {options.first_seed}" if options.first_seed else ""
         command = (
             f"`python -m benchmarks.search.{NAME} --policies {','.join(options.policies)} "
-            f"--workers {','.join(map(str, options.workers))} --seeds {options.seeds} --save`"
+            f"--workers {','.join(map(str, options.workers))} --seeds {options.seeds}{first} --save`"
         )
         text = f"# {NAME}\n\n{table.provenance(command)}\n\n{body}\n\n`{json.dumps(figures)}`\n"
         (RESULTS / f"{NAME}.md").write_text(text, encoding="utf-8")
@@ -233,8 +235,11 @@ def main() -> int:
         except KeyboardInterrupt:
             print(f"interrupted; what is finished is in {options.out}", file=sys.stderr)
             return 130
-    found = read(options.out)
-    show([found[key] for key in keys if key in found], options)
+    found = read(KEPT, options.out)
+    records = [found[key] for key in keys if key in found]
+    show(records, options)
+    if options.save:
+        keep(records)
     return 0
 
 

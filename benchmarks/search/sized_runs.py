@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import bisect
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.search import run_files
 from benchmarks.search.anchors import Optuna
 from benchmarks.search.cluster import Job, horizon_of, simulate
-from benchmarks.search.records import RunKey, append_line
+from benchmarks.search.records import RunKey
+from benchmarks.search.run_files import Fields
 from benchmarks.search.sized_tables import SizedTable, sized_table
 from benchmarks.search.study_policy import StudyPolicy, study_spec
 from benchmarks.search.tasks.protocol import Params
+from benchmarks.search.versions import version_of
 from hpo import registry
 from hpo.genetic.selection import fronts
 from hpo.ledger import Leg
 from hpo.spec import StudySpec
 
 OUT = Path(".hpo/benchmarks/several_objectives.jsonl")
+KEPT = Path(__file__).resolve().parents[1] / "results" / "several_objectives_runs.jsonl.gz"
+"""The runs that the saved table is made of."""
 OURS = "genetic"
 METRICS = ("loss", "log10_weights")
 
@@ -145,29 +149,32 @@ def _front(costs: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def append(file: Path, record: Record) -> None:
-    """Add a line: one JSON object."""
-    fields = asdict(record)
-    append_line(file, {**fields.pop("key"), **fields})
+    """Add a line."""
+    run_files.append(file, _fields(record))
 
 
-def read(file: Path) -> dict[RunKey, Record]:
+def read(*files: Path) -> dict[RunKey, Record]:
     """All finished runs. Where one is there twice, the first counts."""
     records: dict[RunKey, Record] = {}
-    for record in _lines(file):
-        records.setdefault(record.key, record)
+    for file in files:
+        for record in run_files.read(file, _parsed):
+            records.setdefault(record.key, record)
     return records
 
 
-def _lines(file: Path) -> Iterator[Record]:
-    if not file.is_file():
-        return
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            fields = json.loads(line)
-            key = RunKey(**{name: fields.pop(name) for name in RunKey.__slots__})
-            found, tried = (tuple((share, value) for share, value in fields.pop(name)) for name in ("found", "tried"))
-            yield Record(key, found, tried, **fields)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{file}, line {number} is no finished run ({error}); remove the line, or name another --out"
-            ) from error
+def keep(records: Iterable[Record], file: Path = KEPT) -> None:
+    """Add these to the runs of the saved table; those of other versions go."""
+    kept = {**read(file), **{record.key: record for record in records}}
+    current = [key for key in sorted(kept) if key.version == version_of(key.policy)]
+    run_files.write(file, (_fields(kept[key]) for key in current))
+
+
+def _fields(record: Record) -> Fields:
+    fields = asdict(record)
+    return {**fields.pop("key"), **fields}
+
+
+def _parsed(fields: Fields) -> Record:
+    key = RunKey.taken_from(fields)
+    found, tried = (tuple((share, value) for share, value in fields.pop(name)) for name in ("found", "tried"))
+    return Record(key, found, tried, **fields)

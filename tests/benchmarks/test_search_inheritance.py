@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.search import inheritance
-from benchmarks.search.inheritance import OURS, WAYS, Run, digits, interval, perform, read, report, run_missing, verdict
+from benchmarks.search import inheritance_runs
+from benchmarks.search.inheritance import interval, report, verdict
+from benchmarks.search.inheritance_runs import OURS, WAYS, Run, digits, perform, read, run_missing
 from benchmarks.trained_cluster import TrainableCluster
 from hpo.protocols import TrialContext
 from hpo.simulate import SimulatedTrial
@@ -49,7 +50,7 @@ def test_finished_runs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
         done.append(seed)
         return perform(task, way, seed)
 
-    monkeypatch.setattr(inheritance, "perform", noted)
+    monkeypatch.setattr(inheritance_runs, "perform", noted)
     both = run_missing([(TINY, 2)], out)
     assert done == [1] * len(WAYS)
     assert both[: len(WAYS)] == first
