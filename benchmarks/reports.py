@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from hpo.spec import StudySpec
@@ -47,7 +47,7 @@ def loss(number: int, step: int) -> float:
     return draw.gauss(1 / (1 + number % 97) + math.exp(-step / (10 + number % 31)), 0.01)
 
 
-def report(study: str, trial: Trial, step: int, value: float) -> tuple[Trial, list[Row]]:
+def report(study: str, trial: Trial, step: int, value: float, *, is_rung: bool = True) -> tuple[Trial, list[Row]]:
     """The trial after a report, and the rows of it: measurement, decision, event and the trial itself."""
     now = time.time()
     key: dict[str, Any] = {"study": study, "trial": trial.number, "step": step, "recorded_at": now}
@@ -63,7 +63,10 @@ def report(study: str, trial: Trial, step: int, value: float) -> tuple[Trial, li
         Event(study=study, kind="trial.reported", trial=trial.number, recorded_at=now, data={
             "step": step, "value": value, "group": 0, "requeued": 0,
         }),
-        Decision(action=Action.CONTINUE, reason=f"rung {step}: {value:.4g} is among the best third", rung=step, **key),
+        Decision(
+            action=Action.CONTINUE, reason=f"rung {step}: {value:.4g} is among the best third",
+            rung=step if is_rung else None, **key,
+        ),
         after,
     ]  # fmt: skip
 
@@ -72,15 +75,16 @@ def new(study: str, number: int) -> Trial:
     return Trial(study=study, number=number, params=parameters(number), created_at=time.time())
 
 
-def whole(study: str, number: int, steps: int) -> Iterator[Row]:
-    """All rows of a trial that has ended: one in ten failed, and six in ten were stopped."""
+def whole(study: str, number: int, steps: int, *, rungs: Collection[int] | None = None) -> Iterator[Row]:
+    """All rows of a trial that has ended: one in ten failed, and six in ten were stopped. Every step is a rung, unless
+    it is said which are."""
     trial, best, now = new(study, number), math.inf, time.time()
     yield Event(study=study, kind="trial.created", trial=number, recorded_at=now, data={"params": dict(trial.params)})
     where = 0
     for step in range(1, steps + 1):
         value = loss(number, step)
         best, where = (value, step) if value < best else (best, where)
-        yield from report(study, trial, step, value)[1][:3]
+        yield from report(study, trial, step, value, is_rung=rungs is None or step in rungs)[1][:3]
     state = (TrialState.FAILED, *[TrialState.STOPPED] * 6, *[TrialState.COMPLETED] * 3)[number % 10]
     yield Trial(
         study=study, number=number, params=trial.params, state=state, step=steps, value=best, value_step=where,

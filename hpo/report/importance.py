@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hpo.report.optuna_space import distribution, shown
 from hpo.spec import StudySpec
 from hpo.trial import Trial
+
+if TYPE_CHECKING:
+    import optuna
 
 MIN_TRIALS = 20
 """With fewer the best tenth is one or two trials, and their places are chance."""
@@ -57,25 +61,50 @@ def importances(spec: StudySpec, trials: Sequence[Trial]) -> Importances:
 def _divergences(spec: StudySpec, trials: Sequence[Trial]) -> dict[str, float]:
     import optuna
 
-    sign = 1.0 if spec.objective.direction == "minimize" else -1.0
-    distributions = {name: distribution(parameter) for name, parameter in spec.parameters.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs every study that it creates
-        try:
-            study = optuna.create_study(direction="minimize")
-        finally:
-            optuna.logging.set_verbosity(verbosity)
-        study.add_trials(
-            [
-                optuna.trial.create_trial(
-                    value=sign * (trial.value or 0.0),
-                    params={name: shown(spec.parameters[name], value) for name, value in trial.best_params.items()},
-                    distributions={name: distributions[name] for name in trial.best_params},
-                )
-                for trial in trials
-            ]
+        found = evaluator.evaluate(_as_study(spec, trials))
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+
+def _as_study(spec: StudySpec, trials: Sequence[Trial]) -> optuna.Study:
+    """These trials as an Optuna study, to be read only.
+
+    `Study.add_trials` copies and checks each trial and each of its distributions, which takes five times as long as to
+    evaluate them. What a store holds was checked when it was suggested.
+    """
+    import optuna
+    from optuna.trial import FrozenTrial, TrialState
+
+    sign = 1.0 if spec.objective.direction == "minimize" else -1.0
+    distributions = {name: distribution(parameter) for name, parameter in spec.parameters.items()}
+    frozen = [
+        FrozenTrial(
+            number=place,
+            trial_id=place,
+            state=TrialState.COMPLETE,
+            value=sign * (trial.value or 0.0),
+            params={name: shown(spec.parameters[name], value) for name, value in trial.best_params.items()},
+            distributions={name: distributions[name] for name in trial.best_params},
+            datetime_start=None,
+            datetime_complete=None,
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
         )
-        return {name: float(value) for name, value in evaluator.evaluate(study).items() if math.isfinite(value)}
+        for place, trial in enumerate(trials)
+    ]
+
+    class Held(optuna.storages.InMemoryStorage):
+        def get_all_trials(
+            self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+        ) -> list[FrozenTrial]:
+            return [trial for trial in frozen if states is None or trial.state in states]
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it logs every study that it creates
+    try:
+        return optuna.create_study(storage=Held(), direction="minimize")
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import warnings
 from itertools import pairwise
 from typing import Any
 
+import optuna
 import pytest
 
 from hpo import specfile
@@ -21,6 +24,8 @@ from hpo.report.analysis import (
     steps_over_time,
 )
 from hpo.report.importance import MIN_TRIALS, importances
+from hpo.report.optuna_space import distribution
+from hpo.report.optuna_space import shown as shown_in_optuna
 from hpo.report.reading import Judgement, Record, read, shown
 from hpo.report.summary import number, sentences
 from hpo.store.memory import MemoryStore
@@ -162,6 +167,47 @@ def test_what_decides_the_value_is_what_matters() -> None:
     shares = {each.parameter: each.share for each in found.items}
     assert {each.parameter for each in found.items[:2]} == {"lr", "hidden"}
     assert shares["tied"] < 0.05
+
+
+def test_importance_is_what_optuna_says_of_a_study_that_is_told_trial_by_trial() -> None:
+    """Also of conditional parameters, which not every trial has, and of choices that are one to Optuna."""
+    spec = specfile.parse({
+        **SPEC,
+        "objective": {"metric": "accuracy", "direction": "maximize"},
+        "parameters": {
+            "lr": {"type": "float", "low": 1e-5, "high": 1, "log": True},
+            "units": {"type": "int", "low": 8, "high": 128, "step": 8},
+            "cell": {"type": "categorical", "choices": [1, True, "gru"]},
+            "tied": {"type": "bool"},
+            "rate": {"type": "float", "low": 0, "high": 0.9, "when": {"tied": [True]}},
+        },
+    })  # fmt: skip
+    trials = []
+    for place in range(300):
+        draw = random.Random(place)
+        params = {
+            "lr": 10 ** draw.uniform(-5, 0), "units": 8 * draw.randint(1, 16), "cell": draw.choice([1, True, "gru"]),
+            "tied": draw.random() < 0.5,
+        }  # fmt: skip
+        params |= {"rate": draw.uniform(0, 0.9)} if params["tied"] else {}
+        value = -abs(params["lr"] - 0.1) + 0.3 * params.get("rate", 0.5) + draw.gauss(0, 0.05)
+        trials.append(a_trial(place, value, params=params))
+
+    study = optuna.create_study(direction="minimize")
+    for trial in trials:
+        study.add_trial(optuna.trial.create_trial(
+            value=-(trial.value or 0.0),
+            params={name: shown_in_optuna(spec.parameters[name], value) for name, value in trial.params.items()},
+            distributions={name: distribution(spec.parameters[name]) for name in trial.params},
+        ))  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        theirs = optuna.importance.get_param_importances(
+            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), params=list(spec.parameters)
+        )
+    ours = {each.parameter: each.share for each in importances(spec, trials).items}
+    assert set(ours) == {"lr", "units", "cell", "tied", "rate"}
+    assert ours == pytest.approx(theirs, rel=1e-9)
 
 
 def test_too_few_trials_or_equal_ones_say_so() -> None:
