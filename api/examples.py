@@ -126,8 +126,22 @@ PARETO: dict[str, Any] = {
 RUNGS: dict[str, Any] = {
     "metric": "perplexity",
     "items": [
-        {"step": 1, "trials": 64, "went_on": 22, "best": 71.5, "median": 103.2},
-        {"step": 3, "trials": 22, "went_on": 8, "best": 52.3, "median": 60.8},
+        {
+            "step": 1,
+            "trials": 64,
+            "went_on": 22,
+            "best": 71.5,
+            "median": 103.2,
+            "quantiles": [71.5, 78.3, 84.0, 90.1, 96.6, 103.2, 110.9, 120.4, 133.0, 158.7, 240.1],
+        },
+        {
+            "step": 3,
+            "trials": 22,
+            "went_on": 8,
+            "best": 52.3,
+            "median": 60.8,
+            "quantiles": [52.3, 53.9, 55.2, 57.0, 58.8, 60.8, 62.4, 64.9, 67.3, 70.2, 74.6],
+        },
     ],
 }
 PROJECT: dict[str, Any] = {

@@ -67,6 +67,8 @@ class RungAnswer(Answer):
     """The best value there."""
     median: float
     """The median there."""
+    quantiles: list[float]
+    """What 0, 10, …, 100 % of its trials had at most there: eleven values, rising."""
 
 
 class RungsAnswer(Answer):
@@ -78,3 +80,16 @@ class RungsAnswer(Answer):
     """The objective's."""
     items: list[RungAnswer]
     """None, where the scheduler has none."""
+
+
+class RungValueAnswer(Answer):
+    """What a trial had at a rung."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"trial": 3, "value": 52.3, "went_on": True}]})
+
+    trial: int
+    """Its number."""
+    value: float
+    """The objective's."""
+    went_on: bool
+    """Whether it was trained further."""

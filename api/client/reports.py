@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from api.client.connection import Connection, at, write_file
-from api.reports import ImportancesAnswer, ParetoAnswer, RungsAnswer
+from api.client.connection import Connection, at, query_of, write_file
+from api.reports import ImportancesAnswer, ParetoAnswer, RungsAnswer, RungValueAnswer
+from api.schemas.base import ListAnswer
 
 
 class Reports(Connection):
@@ -31,3 +32,10 @@ class Reports(Connection):
     def rungs(self, study: str) -> RungsAnswer:
         """What became of the trials at each rung."""
         return self._parse(RungsAnswer, self._send("GET", at(study, "rungs")))
+
+    def rung(
+        self, study: str, step: int, *, page_size: int = 100, page_token: str | None = None
+    ) -> ListAnswer[RungValueAnswer]:
+        """What each trial had at the rung of this step, by number."""
+        query = query_of(page_size=page_size, page_token=page_token)
+        return self._parse(ListAnswer[RungValueAnswer], self._send("GET", at(study, "rungs", step), params=query))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 
 from api.answering import AnswerRoute
@@ -15,15 +15,19 @@ from api.reports import (
     ParetoAnswer,
     RungAnswer,
     RungsAnswer,
+    RungValueAnswer,
 )
-from api.routes.common import StoreParam, StudyName, problems
+from api.routes.common import PageSize, PageToken, StoreParam, StudyName, page_answer, problems
+from api.schemas.base import ListAnswer
 from api.turns import TAKES_TURNS
 from hpo.report.tables import pages
+from hpo.store import paging
 
 router = APIRouter(
     prefix="/v1/studies/{study}", tags=["reports"], responses=problems(401, 404, 503), route_class=AnswerRoute
 )
 
+RungStep = Annotated[int, Path(ge=1, lt=2**63, description="The step at which the rung is.", examples=[3])]
 _PAGE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The page.",
@@ -77,3 +81,23 @@ def rungs(study: StudyName, store: StoreParam) -> RungsAnswer:
     found = store.study(study)
     items = [RungAnswer.model_validate(each) for each in analysis.rungs(found.spec, judgements(store, found))]
     return RungsAnswer(metric=found.spec.objective.metric, items=items)
+
+
+@router.get("/rungs/{step}", responses=problems(400), summary="A rung's trials", dependencies=TAKES_TURNS)
+def rung(
+    study: StudyName, step: RungStep, store: StoreParam, page_size: PageSize = 100, page_token: PageToken = None
+) -> ListAnswer[RungValueAnswer]:
+    """What each trial had at a rung, and whether it went on from there, by the trial's number: what the report draws.
+    None where there is no such rung."""
+    from hpo.report.analysis import judged
+    from hpo.report.reading import judgements
+
+    found = judged(judgements(store, store.study(study)))
+    window = paging.window(("rung", study, step), (int,), lambda row: (row["trial"],), page_size, page_token)
+    after = -1 if window.after is None else window.after[0]
+    rows = [
+        {"trial": each.trial, "value": each.value, "went_on": went_on}
+        for each, went_on in sorted(found, key=lambda pair: pair[0].trial)
+        if each.rung == step and each.trial > after
+    ]
+    return page_answer(window.page(rows, lambda row: row), RungValueAnswer.model_validate)

@@ -25,6 +25,8 @@ class Rung:
     went_on: int
     best: float
     median: float
+    quantiles: tuple[float, ...]
+    """The values at 0, 10, …, 100 % of the trials, rising."""
 
 
 def rungs(spec: StudySpec, judgements: Sequence[Judgement]) -> list[Rung]:
@@ -36,7 +38,9 @@ def rungs(spec: StudySpec, judgements: Sequence[Judgement]) -> list[Rung]:
     found: list[Rung] = []
     for step, here in sorted(by_step.items()):
         values = [value for value, _ in here]
-        found.append(Rung(step, len(here), sum(on for _, on in here), best(values), statistics.median(values)))
+        deciles = tuple(np.quantile(values, np.arange(11) / 10).tolist())
+        num_on = sum(on for _, on in here)
+        found.append(Rung(step, len(here), num_on, best(values), statistics.median(values), deciles))
     return found
 
 

@@ -35,7 +35,8 @@ IDS = [f"{method} {path}" for method, path in ROUTES]
 MARK = "xyzzy"
 """Is in everything that a study of ours says, and nowhere else."""
 PATH = {
-    "study": "mine", "number": "0", "project": "ours", "token": "reader", "digest": f"sha256:{'0' * 64}",
+    "study": "mine", "number": "0", "project": "ours", "token": "reader", "step": "1",
+    "digest": f"sha256:{'0' * 64}",
 }  # fmt: skip
 """What stands in the place of a path's parameters. All of it is there, but for the package."""
 

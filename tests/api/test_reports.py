@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,29 @@ def test_the_parts_of_a_report_are_data_too(client: Client, fill: Fill, spec: di
     assert [(each.step, each.trials, each.went_on, each.best) for each in levels.items] == [(1, 4, 3, 7.0)]
 
 
+def test_a_rungs_trials_come_in_pages_with_what_the_page_draws(
+    client: Client, http: httpx.Client, fill: Fill, spec: dict[str, Any]
+) -> None:
+    fill(spec, num_trials=12)
+    [level] = client.rungs("mine").items
+    found, token = [], None
+    while True:
+        page = client.rung("mine", level.step, page_size=5, page_token=token)
+        found += page.items
+        token = page.next_page_token
+        if token is None:
+            break
+    assert [each.trial for each in found] == list(range(12))
+    assert sum(each.went_on for each in found) == level.went_on
+    values = sorted(each.value for each in found)
+    assert (min(values), statistics.median(values)) == (level.best, level.median)
+    deciles = [values[0], *statistics.quantiles(values, n=10, method="inclusive"), values[-1]]
+    assert level.quantiles == pytest.approx(deciles)
+    assert client.rung("mine", 77).items == []
+    other = client.rung("mine", level.step, page_size=5).next_page_token
+    assert http.get("/v1/studies/mine/rungs/77", params={"page_token": other}).status_code == 400
+
+
 def test_what_is_not_there_is_404(http: httpx.Client) -> None:
-    for part in ("report", "importance", "pareto", "rungs"):
+    for part in ("report", "importance", "pareto", "rungs", "rungs/1"):
         assert http.get(f"/v1/studies/other/{part}").status_code == 404
