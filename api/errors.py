@@ -98,6 +98,7 @@ TITLES: dict[str, str] = {
     "body-too-large": "The body is too large",
     "invalid-package": "The package can't be used",
     "package-not-found": "No such package",
+    "storage-full": "The service's disk is full; nothing was stored",
     "no-such-route": "No such address",
     "method-not-allowed": "The address doesn't take this method",
     "internal-error": "An error of ours",
@@ -116,6 +117,7 @@ HTTP_PROBLEMS: dict[int, tuple[str, ...]] = {
     428: ("version-required",),
     429: ("too-many-requests",),
     500: ("internal-error",),
+    503: ("storage-full",),
 }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator
@@ -20,6 +22,15 @@ from hpo.errors import Problem
 MAX_FILES = 20_000
 MAX_EXTRACTED = 500_000_000
 """Bytes: a zip file of 50 MB may hold much more than it should."""
+MAX_DIRECTORY = 256 * MAX_FILES
+"""Bytes of a zip file's list of its files, all of which is read before they can be counted; 46 are each one's least."""
+MIN_FREE = 1_000_000_000
+"""Bytes that stay free on the disk, where the database and the checkpoints may be, too."""
+_END, _LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
+"""What the end of a zip file opens with, and what stands before it in one of more files than 65,535 (ZIP64)."""
+_END_SIZE, _LOCATOR_SIZE, _MAX_COMMENT = 22, 20, 65_536
+_NO_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
+"""Names that no file can have here, alone or beside the others."""
 
 
 def is_digest(text: str) -> bool:
@@ -73,9 +84,15 @@ def store(root: Path, digest: str, archive: Path) -> None:
     """Extract a checked archive to its place, or leave no trace."""
     scratch = Path(tempfile.mkdtemp(prefix=".extract-", dir=root))
     try:
+        _check_directory(archive)
         with zipfile.ZipFile(archive) as file:
-            _check(file.infolist())
-            file.extractall(scratch)
+            _check(file.infolist(), free=shutil.disk_usage(root).free)
+            try:
+                file.extractall(scratch)
+            except OSError as error:
+                if error.errno in _NO_FILE:
+                    raise _invalid(f"it holds names that can't be files beside each other ({error.strerror})") from None
+                raise
         scratch.chmod(0o755)
         scratch.rename(root / digest.removeprefix("sha256:"))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # what zipfile raises for broken files
@@ -88,12 +105,34 @@ def store(root: Path, digest: str, archive: Path) -> None:
         archive.unlink(missing_ok=True)
 
 
-def _check(entries: list[zipfile.ZipInfo]) -> None:
+def _check_directory(archive: Path) -> None:
+    """Raises ApiError where the list of the files is longer than it can be: to read it takes many times its memory."""
+    with archive.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _LOCATOR_SIZE - _END_SIZE - _MAX_COMMENT))
+        tail = file.read()
+    at = tail.rfind(_END)
+    if at < 0 or len(tail) < at + _END_SIZE:
+        raise _invalid("the body is no zip file that can be read (it has no end)")
+    (length,) = struct.unpack_from("<L", tail, at + 12)
+    is_64 = tail[max(0, at - _LOCATOR_SIZE) :].startswith(_LOCATOR)  # the length stands elsewhere
+    if length > MAX_DIRECTORY or is_64:
+        raise _invalid(f"its list of files is too long; at most {MAX_FILES} files are taken")
+
+
+def _check(entries: list[zipfile.ZipInfo], *, free: int) -> None:
     if len(entries) > MAX_FILES:
         raise _invalid(f"the package has {len(entries)} files, but at most {MAX_FILES} are taken")
     size = sum(entry.file_size for entry in entries)
     if size > MAX_EXTRACTED:
         raise _invalid(f"the package holds {size:,} bytes, but at most {MAX_EXTRACTED:,} are taken")
+    if free - size < MIN_FREE:
+        raise ApiError(
+            503, "storage-full",
+            f"the package holds {size:,} bytes, but the service's disk has {free:,} left, of which {MIN_FREE:,} stay "
+            "free; ask who runs it to remove packages that no study needs, or to make room",
+            headers={"Retry-After": "60"},
+        )  # fmt: skip
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in path.parts[0:1]:
