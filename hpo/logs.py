@@ -12,8 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any
+
+from hpo.harmless import harmless
 
 FORMATS = ("text", "json")
+_INDENT = "\n    "
 _TEXT = "%(asctime)s %(levelname)s %(name)s%(about)s: %(message)s"
 
 _study: ContextVar[str | None] = ContextVar("hpo_study", default=None)
@@ -45,12 +49,27 @@ def configure(format: str = "text", *, study: str | None = None, level: int = lo
     """
     handler = logging.StreamHandler()
     handler.addFilter(_About(study))
-    handler.setFormatter(JsonFormatter() if format == "json" else logging.Formatter(_TEXT))
+    handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter(_TEXT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     if format not in FORMATS:
         logging.getLogger("hpo.logs").warning(
             "HPO_LOG_FORMAT is %r, but a format is one of %s; this is text", format, ", ".join(FORMATS)
         )
+
+
+class TextFormatter(logging.Formatter):
+    """A line each, and further ones indented: what a message quotes can neither begin a line nor move a cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = _indented(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return _INDENT.removeprefix("\n") + _indented(super().formatException(ei))
+
+
+def _indented(text: str) -> str:
+    return harmless(text).replace("\n", _INDENT)
 
 
 class JsonFormatter(logging.Formatter):

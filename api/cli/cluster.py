@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from api.cli.studies import JsonFlag, ProjectOption, connect, display, print_json
+from api.cli.saying import echo, print_json
+from api.cli.studies import JsonFlag, ProjectOption, connect, display
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +27,7 @@ def cluster(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
         print_json(found.model_copy(update={"items": items, "next_page_token": None}).model_dump(mode="json"))
         return
     for line in _lines(found):
-        typer.echo(line)
+        echo(line)
     typer.echo()
     display(_projects(found))
     if items:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.cli.saying import echo
 from hpo.durations import duration
 from hpo.errors import SpecFileError
 
@@ -65,7 +66,7 @@ def demo(
             groups = _follow(client, study.name)
             ended = client.study(study.name)
             if ended.state.value != "succeeded":
-                typer.echo(f"error: study {ended.name} has {ended.state}: {ended.message}", err=True)
+                echo(f"error: study {ended.name} has {ended.state}: {ended.message}", err=True)
                 raise typer.Exit(1)
             _results(client, ended, groups)
             checkpoint = next((best.checkpoint for best in client.best(study.name, count=1)), None)
@@ -119,8 +120,7 @@ def _port(wanted: int) -> int:
 
 def _follow(client: Client, name: str) -> Counter[int]:
     """Show the study live until it ends; how many reports each worker group has made."""
-    from rich.console import Console
-
+    from api.cli.console import Console
     from api.cli.live import follow
 
     groups: Counter[int] = Counter()

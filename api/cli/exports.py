@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli.studies import JsonFlag, StudyArg, connect, print_json
+from api.cli.saying import echo, print_json
+from api.cli.studies import JsonFlag, StudyArg, connect
 from hpo.report.formats import Format
 from hpo.report.tables import What, metrics_of, trial_of
 from hpo.trial import Measurement
@@ -116,7 +117,7 @@ def import_(
     with connect() as client:
         made = client.import_study(found.spec, found.trials, source=f"the Optuna study {found.study}")
     for note in found.notes:
-        typer.echo(note, err=True)
+        echo(note, err=True)
     if as_json:
         print_json(made.model_dump(mode="json"))
     else:

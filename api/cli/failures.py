@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from api.cli.saying import echo
 from hpo.errors import (
     ExchangeError,
     HpoError,
@@ -52,5 +53,5 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except HpoError as error:
             for line in lines(error):
-                typer.echo(line, err=True)
+                echo(line, err=True)
             raise typer.Exit(exit_code(error)) from None

@@ -6,12 +6,13 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from api.cli.console import Console
 from api.cli.render import COLOURS, coloured, number, params
 from hpo.spec import StudySpec
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.studies import JsonFlag, collect, connect, display, print_json
+from api.cli.saying import print_json
+from api.cli.studies import JsonFlag, collect, connect, display
 from hpo.tenancy import DEFAULT_PROJECT, MAX_WEIGHT, MIN_WEIGHT, Role
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from api.cli.console import Console
 from api.schemas.studies import StudyAnswer, StudyDetailAnswer
 from api.schemas.trials import TrialAnswer
 from api.tenants import ProjectAnswer, QuotasBody

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.cli.saying import echo, print_json
 from api.cli.specs import NameOption, SetOption, SpecArg, read
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run(
                 "`hpo submit` it, then `hpo work` trains it"
             )
         if note and not as_json:
-            typer.echo(note)
+            echo(note)
         environment = stack.enter_context(_cluster(settings))
         if working_dir is not None:
             sys.path.insert(0, str(working_dir))
@@ -74,7 +75,7 @@ def run(
             study = drive_when_free(store, checked.name, settings.storage, LEASE_SECONDS, DEAD_SECONDS, stop)
         _print_best(store, checked.name, as_json)
     if study.message:
-        typer.echo(study.message, err=True)
+        echo(study.message, err=True)
     if study.state is StudyState.CANCELLED:
         raise typer.Exit(INTERRUPTED)
     if study.state is not StudyState.SUCCEEDED:
@@ -145,8 +146,7 @@ def _interruptible(stop: threading.Event) -> Iterator[None]:
 @contextlib.contextmanager
 def _shown(store: Store, name: str, *, quiet: bool) -> Iterator[None]:
     """Show the study's events beside the study itself."""
-    from rich.console import Console
-
+    from api.cli.console import Console
     from api.cli.live import follow
 
     over = threading.Event()
@@ -173,7 +173,6 @@ def _shown(store: Store, name: str, *, quiet: bool) -> Iterator[None]:
 
 
 def _print_best(store: Store, name: str, as_json: bool) -> None:
-    import json
 
     from api.cli.render import show, trial_table
     from api.schemas.trials import TrialAnswer
@@ -181,10 +180,10 @@ def _print_best(store: Store, name: str, as_json: bool) -> None:
     trials = [trial for trial in store.trials(name, order_by="value", page_size=5).items if trial.value is not None]
     best = [TrialAnswer.model_validate(trial) for trial in trials]
     if as_json:
-        typer.echo(json.dumps([trial.model_dump(mode="json") for trial in best], ensure_ascii=False, indent=2))
+        print_json([trial.model_dump(mode="json") for trial in best])
         return
     show(trial_table(best, store.study(name).spec.objective.metric))
     for trial in trials[:1]:
         for checkpoint in store.checkpoints(name, trial=trial.number):
             if trial.has_value_at(checkpoint):
-                typer.echo(f"best checkpoint: {checkpoint.path}")
+                echo(f"best checkpoint: {checkpoint.path}")

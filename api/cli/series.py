@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from api.cli.studies import JsonFlag, StudyArg, connect, display, print_json
+from api.cli.saying import print_json
+from api.cli.studies import JsonFlag, StudyArg, connect, display
 
 BARS = "▁▂▃▄▅▆▇█"
 

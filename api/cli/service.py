@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from api.cli.saying import echo
 from hpo.errors import ServiceError
 
 
@@ -87,7 +88,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     else:
         typer.echo(f"service: {settings.url} {service}")
         for name, part in parts.items():
-            typer.echo(f"  {name}: {'ok' if part['ok'] else 'DOWN'}, {part['detail']}")
+            echo(f"  {name}: {'ok' if part['ok'] else 'DOWN'}, {part['detail']}")
         typer.echo(f"cluster: {head.dashboard_url}, process {head.pid}" if head else "cluster: none on this machine")
     if not ready:
         raise typer.Exit(1)
@@ -139,8 +140,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:
-        from rich.console import Console
         from rich.table import Table
+
+        from api.cli.console import Console
 
         table = Table("", "what", "found", "remedy", box=None, pad_edge=False)
         for check in checks:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli.studies import JsonFlag, StudyArg, connect, print_json
+from api.cli.saying import print_json
+from api.cli.studies import JsonFlag, StudyArg, connect
 from hpo.specfile import override
 
 if TYPE_CHECKING:

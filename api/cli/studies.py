@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from api.cli.saying import echo, print_json
 from api.cli.specs import NameOption, SetOption, SpecArg, read
 from hpo.page import NEWEST_FIRST
 from hpo.trial import StudyState, TrialState
@@ -33,10 +33,6 @@ def connect(project: str | None = None) -> Client:
 
     settings = Settings()
     return Client.of(settings, project=project or settings.project)
-
-
-def print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
 
 
 def display(renderable: object) -> None:
@@ -134,8 +130,7 @@ def watch(study: StudyArg) -> None:
 
 
 def _watch(client: Client, name: str, *, quiet: bool = False) -> None:
-    from rich.console import Console
-
+    from api.cli.console import Console
     from api.cli.live import follow
 
     spec = client.study(name).spec
@@ -197,7 +192,7 @@ def best(
     if not as_json:
         for trial in found:
             if trial.checkpoint is not None:
-                typer.echo(f"trial {trial.number}, step {trial.checkpoint.step}: {trial.checkpoint.path}")
+                echo(f"trial {trial.number}, step {trial.checkpoint.step}: {trial.checkpoint.path}")
 
 
 def _print_trials(found: Sequence[Any], metric: str, as_json: bool) -> None:

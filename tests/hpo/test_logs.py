@@ -118,3 +118,19 @@ def test_a_driver_logs_each_line_with_its_study(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     line = json.loads(done.stderr.splitlines()[-1])
     assert (line["message"], line["study"], line["logger"]) == ("after 2", "mine", "anyone")
+
+
+def test_a_message_can_neither_begin_a_line_of_text_nor_move_a_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("text")
+    forged = "2026-11-26 10:00:00,000 INFO api: all is well"
+    log.warning("trial failed: %s", f"no\n{forged}\x1b[2J\r")
+    try:
+        raise ValueError(f"no\n{forged}\x1b[2J")
+    except ValueError:
+        log.exception("failed")
+    shown = capsys.readouterr().err
+    assert [line for line in shown.splitlines() if not line.startswith("    ")] == [
+        line for line in shown.splitlines() if re.match(r"[-\d]+ [:,\d]+ (WARNING|ERROR) hpo.somewhere: ", line)
+    ]
+    assert shown.count(f"    {forged}\\u001b[2J") == 2
+    assert "\x1b" not in shown
