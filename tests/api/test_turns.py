@@ -19,7 +19,7 @@ from api.turns import A_PROJECT, AT_ONCE, MAX_WAITING, Turns, take_turn
 LONG = {
     "POST /v1/studies", "POST /v1/studies:validate", "POST /v1/studies:preview", "POST /v1/studies:import",
     "POST /v1/studies/{study}:fork", "GET /v1/studies/{study}/report", "GET /v1/studies/{study}/importance",
-    "GET /v1/studies/{study}/pareto", "GET /v1/studies/{study}/rungs",
+    "GET /v1/studies/{study}/pareto", "GET /v1/studies/{study}/rungs", "GET /v1/studies/{study}/rungs/{step}",
 }  # fmt: skip
 
 
