@@ -21,6 +21,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from api import tokens
 from api.access import Level, least
 from api.errors import ApiError
+from api.problems import WRONG_TOKENS
 from api.rates import MAX_KEYS, Buckets, neighbourhood
 from hpo.errors import Problem, ProjectNotFoundError, StudyNotFoundError
 from hpo.protocols import Store
@@ -91,7 +92,7 @@ class Gate:
         # Who was let in before is no guesser: he may share his address with one.
         was_here = digest in self._known or (is_root and self._root_was_here)
         if not was_here and (seconds := self._failures.wait(address)):
-            raise too_many("wrong tokens from your address", seconds)
+            raise too_many("wrong tokens from your address", seconds, kind=WRONG_TOKENS)
         if is_root:
             self._root_was_here = True
             self._take("root")
@@ -195,10 +196,10 @@ def _unauthorized(fault: str) -> ApiError:
     )  # fmt: skip
 
 
-def too_many(what: str, seconds: float) -> ApiError:
+def too_many(what: str, seconds: float, *, kind: str = "too-many-requests") -> ApiError:
     """An answer of 429 that says when to come again."""
     after = max(1, math.ceil(seconds))
     return ApiError(
-        429, "too-many-requests", f"too many {what}; ask again in {after} s, and less often",
+        429, kind, f"too many {what}; ask again in {after} s, and less often",
         headers={"Retry-After": str(after)},
     )  # fmt: skip

@@ -13,13 +13,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from api.addresses import methods
+from api.problems import URN, WRONG_TOKENS
 from hpo import errors as hpo
 from hpo.errors import HpoError, Problem
 
 log = logging.getLogger("api")
 
 MEDIA_TYPE = "application/problem+json"
-URN = "urn:hpo:problem:"
 
 
 class ApiError(HpoError):
@@ -92,6 +92,7 @@ TITLES: dict[str, str] = {
     "unauthorized": "A valid token is needed",
     "forbidden": "The token may not do this; nothing was changed",
     "too-many-requests": "Too many requests; nothing was changed",
+    WRONG_TOKENS: "Too many wrong tokens; the token was not looked at",
     "malformed-json": "The body is no JSON",
     "invalid-request": "The request breaks a rule; nothing was changed",
     "unsupported-media-type": "The body's type is not supported",
@@ -115,7 +116,7 @@ HTTP_PROBLEMS: dict[int, tuple[str, ...]] = {
     415: ("unsupported-media-type",),
     422: ("invalid-request", "invalid-package", "package-not-found"),
     428: ("version-required",),
-    429: ("too-many-requests",),
+    429: ("too-many-requests", WRONG_TOKENS),
     500: ("internal-error",),
     503: ("storage-full",),
 }

@@ -17,7 +17,8 @@ from api import examples
 from api.addresses import METHODS
 from api.asking import BODIES
 from api.bodies import ForkRequest, RetryRequest, StudyChange, StudyImport, TrialsEnqueue
-from api.errors import MEDIA_TYPE, TITLES, URN, slugs
+from api.errors import MEDIA_TYPE, TITLES, slugs
+from api.problems import URN
 from api.schemas.service import ProblemAnswer
 from api.schemas.studies import StudyCreate
 from api.tenants import ProjectChange, ProjectCreate, TokenCreate

@@ -238,8 +238,9 @@ class ClusterLostError(ClusterError):
 class ServiceError(HpoError):
     """The hpo service can't be reached, or answered with an error.
 
-    `status` is the HTTP status, or None where no answer came; `problems` are the fields at fault; `retry_after` is in
-    how many seconds the service wants to be asked again, if it said so.
+    `status` is the HTTP status, or None where no answer came; `kind` is the problem's, such as study-not-found, if
+    one was told; `problems` are the fields at fault; `retry_after` is in how many seconds the service wants to be asked
+    again, if it said so.
     """
 
     def __init__(
@@ -247,9 +248,10 @@ class ServiceError(HpoError):
         message: str,
         *,
         status: int | None = None,
+        kind: str | None = None,
         problems: Iterable[Problem] = (),
         retry_after: float | None = None,
     ) -> None:
-        self.status, self.retry_after = status, retry_after
+        self.status, self.kind, self.retry_after = status, kind, retry_after
         self.problems = tuple(problems)
         super().__init__(message)

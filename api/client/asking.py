@@ -144,7 +144,8 @@ class Asking(Connection):
             try:
                 return self._parse(kind, self._send("POST", path, json=body))
             except ServiceError as error:
-                if error.status not in (None, 429, 502, 503, 504) or time.monotonic() + pause > give_up:
+                is_over = time.monotonic() + pause > give_up or self._is_stranger(error)
+                if error.status not in (None, 429, 502, 503, 504) or is_over:
                     raise
                 # Not all workers at the same moment.
                 time.sleep(max(error.retry_after or 0.0, pause) * random.uniform(0.5, 1.0))

@@ -19,6 +19,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from api import tls
+from api.problems import URN, WRONG_TOKENS
 from api.settings import Settings
 from hpo.errors import Problem, ServiceError
 from hpo.spec import StudySpec
@@ -47,15 +48,18 @@ class Connection:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """`project` is what requests with the service's own token are about; any other token has its own. A request
-        that is one too many (429) is sent again when the service says so, for `wait_seconds` in all. `trust` holds
-        the authorities whose certificates are taken; the public ones unless given."""
+        that is one too many (429) is sent again when the service says so, for `wait_seconds` in all; not, though, where
+        it looks at no new token, and this one was never accepted. `trust` holds the authorities whose certificates are
+        taken; the public ones unless given."""
         self.url, self._wait_seconds = url.rstrip("/"), wait_seconds
+        self._was_let_in = False
+        """Whether the service has taken the token."""
         headers = {"X-Hpo-User": _user()} | ({"Authorization": f"Bearer {token}"} if token else {})
         headers |= {"X-Hpo-Project": project} if project else {}
         try:
             self._http = httpx.Client(
                 base_url=self.url, headers=headers, timeout=timeout_seconds, transport=transport, trust_env=False,
-                verify=True if trust is None else trust,
+                verify=True if trust is None else trust, event_hooks={"response": [self._note]},
             )  # fmt: skip
         except (httpx.InvalidURL, ValueError, UnicodeError) as error:
             raise ServiceError(f"{url!r} is no address of a service ({error}); correct HPO_URL") from None
@@ -100,10 +104,17 @@ class Connection:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from None
 
+    def _note(self, response: httpx.Response) -> None:
+        self._was_let_in |= response.is_success and response.request.url.path.startswith("/v1/")
+
+    def _is_stranger(self, error: ServiceError) -> bool:
+        """Whether the service, after too many wrong tokens, doesn't look at this one: it is likely one of them."""
+        return error.kind == WRONG_TOKENS and not self._was_let_in
+
     def _wait(self, error: ServiceError, until: float) -> None:
         """Wait as long as the service says (429, which has changed nothing), or raise its error: where it says
-        something else, or where that would be too late."""
-        if error.status != 429:
+        something else, where that would be too late, or would help nobody."""
+        if error.status != 429 or self._is_stranger(error):
             raise error
         # Not to the second, or all that were refused together would come back together.
         seconds = max(error.retry_after or 1.0, 0.1) * random.uniform(1.0, 1.1)
@@ -183,7 +194,9 @@ def error_of(response: httpx.Response) -> ServiceError:
             Problem(str(field["pointer"]).removeprefix("/spec"), str(field["detail"]), str(field["hint"]))
             for field in problem.get("errors", [])
         ]
-        return ServiceError(str(problem["detail"]), status=status, problems=problems, retry_after=retry_after)
+        kind = str(problem["type"]).removeprefix(URN)
+        detail = str(problem["detail"])
+        return ServiceError(detail, status=status, kind=kind, problems=problems, retry_after=retry_after)
     except (ValueError, KeyError, TypeError, AttributeError):
         return ServiceError(
             f"{response.url} answered {status} without saying why", status=status, retry_after=retry_after

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api.auth import FAILURES_A_MINUTE
 from api.client import Client
 from api.settings import Settings
 from hpo.errors import ServiceError
@@ -80,3 +81,44 @@ def test_no_answer_makes_a_client_wait_for_ever(after: str) -> None:
     with hasty, pytest.raises(ServiceError):
         hasty.studies()
     assert len(asked) == (1 if after == "3600" else 2)
+
+
+# -- wrong tokens -----------------------------------------------------------------------------------------
+@pytest.fixture
+def suspected(server: str) -> None:
+    """So many wrong tokens were sent that the service looks at no new one from here."""
+    with httpx.Client(base_url=server, trust_env=False) as guesser:
+        for _ in range(FAILURES_A_MINUTE + 1):
+            answer = guesser.get("/v1/studies", headers={"Authorization": "Bearer guess"})
+    assert answer.json()["type"] == "urn:hpo:problem:too-many-wrong-tokens"
+
+
+def test_a_wrong_token_fails_at_once_with_the_reason(server: str, suspected: None) -> None:
+    began = time.monotonic()
+    with Client(server, "wrong") as wrong:
+        asked: list[Callable[[], object]] = [
+            lambda: wrong.studies(), lambda: wrong.suggest("mine", client_id="ann"),
+            lambda: next(iter(wrong.events("mine"))), lambda: list(wrong.export("mine")),
+        ]  # fmt: skip
+        for ask in asked:
+            with pytest.raises(ServiceError, match="too many wrong tokens from your address") as caught:
+                ask()
+            assert (caught.value.status, caught.value.kind) == (429, "too-many-wrong-tokens")
+    assert time.monotonic() - began < 20  # each would have waited for one minute to ten
+
+
+def test_a_token_that_was_accepted_before_waits_until_it_is_looked_at_again() -> None:
+    refused = httpx.Response(
+        429, headers={"Retry-After": "0"},
+        json={"type": "urn:hpo:problem:too-many-wrong-tokens", "detail": "too many wrong tokens from your address"},
+    )  # fmt: skip
+    page = httpx.Response(200, json={"items": [], "next_page_token": None})
+    for answers, ends_well in (([page, refused, page], True), ([refused, page], False)):
+        coming = iter(answers)
+        client = Client("http://x", "t", transport=httpx.MockTransport(lambda request, coming=coming: next(coming)))
+        with client:
+            if ends_well:
+                assert [client.studies().items, client.studies().items] == [[], []]
+            else:
+                with pytest.raises(ServiceError):
+                    client.studies()

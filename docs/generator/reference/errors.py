@@ -63,8 +63,9 @@ def problem_types() -> list[tuple[str, list[int], str]]:
     for path in (ROOT / "api").rglob("*.py"):
         for raised in _RAISED.finditer(path.read_text(encoding="utf-8")):
             statuses.setdefault(raised[2], set()).add(int(raised[1]))
-    for status, slug in http.BY_STATUS.items():
-        statuses[slug].add(status)
+    for status, slugs in http.HTTP_PROBLEMS.items():
+        for slug in slugs:
+            statuses[slug].add(status)
     found = [(slug, sorted(known), classes.get(slug, "")) for slug, known in statuses.items()]
     return sorted(found, key=lambda row: (row[1], row[0]))
 
