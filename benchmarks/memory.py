@@ -123,13 +123,10 @@ def watch(driver: subprocess.Popen[bytes], service: psutil.Process, store: Store
     """Note the memory each second until the driver has ended."""
     samples: list[Sample] = []
     own = psutil.Process(driver.pid)
-    conductor: psutil.Process | None = None
     while driver.poll() is None:
         trials = store.counts(STUDY).trials
         ended = sum(trials.get(state, 0) for state in ENDED)
-        if conductor is None and ended:
-            conductor = find("ray::Conductor")
-        processes = {"driver": own, "service": service} | ({"conductor": conductor} if conductor else {})
+        processes = {"driver": own, "service": service}
         try:
             rss = {name: process.memory_info().rss for name, process in processes.items()}
         except psutil.NoSuchProcess:  # it has just ended
@@ -137,17 +134,6 @@ def watch(driver: subprocess.Popen[bytes], service: psutil.Process, store: Store
         samples.append(Sample(time.monotonic(), ended, poller.requests, rss))
         time.sleep(SAMPLE_SECONDS)
     return samples
-
-
-def find(title: str) -> psutil.Process | None:
-    """The Ray actor of this title that is below the head that this process has started."""
-    for process in psutil.Process().children(recursive=True):
-        try:
-            if process.cmdline()[0].startswith(title):
-                return process
-        except (psutil.Error, IndexError):
-            continue
-    return None
 
 
 def start_service(environment: Mapping[str, str], port: int, token: str, log: Path) -> subprocess.Popen[bytes]:
@@ -226,7 +212,7 @@ def main() -> None:
     counted = warm(samples, given.trials)
     seconds, trials = counted[-1].at - counted[0].at, counted[-1].ended - counted[0].ended
     requests = counted[-1].requests - counted[0].requests
-    found = {process: growth(counted, process) for process in ("driver", "conductor", "service")}
+    found = {process: growth(counted, process) for process in ("driver", "service")}
     between = f"{counted[0].ended} to {counted[-1].ended}"
     rows = [
         {
@@ -241,7 +227,6 @@ def main() -> None:
     figures = {
         "driver_kb_a_trial": round(found["driver"].slope, 2),
         "service_kb_a_trial": round(found["service"].slope, 2),
-        "conductor_kb_a_trial": round(found["conductor"].slope, 2),
         "trials_from": counted[0].ended,
         "trials_to": counted[-1].ended,
         "trials_a_second": round(trials / seconds, 1),

@@ -10,82 +10,33 @@ from collections.abc import Callable
 from typing import Any
 
 from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
-from hpo.engine.conductor import Report
+from hpo.engine.messages import Report
 from hpo.ledger import Ledger
 from hpo.orders import Ending
 from hpo.spec import ParamValue
 from hpo.steering import Verb
 from hpo.trial import Action, FailureCause
 
-_live: dict[int, Any] = {}
-_keys = itertools.count()
-
-
-def _lookup(key: int) -> Any:
-    return _live.get(key)
-
-
-class _Unpicklable:
-    """Tuner pickles the searcher and the scheduler to its folder, to restore them some day. Ours are never restored
-    (the store is the truth), and hold threads and connections: a pickle of one is a handle to the live object."""
-
-    def __init__(self) -> None:
-        self._key = next(_keys)
-        _live[self._key] = self
-
-    def __reduce__(self) -> tuple[Callable[[int], Any], tuple[int]]:
-        return _lookup, (self._key,)
-
-    def forget(self) -> None:
-        """Let the object be collected; to be called when Tune has ended."""
-        _live.pop(self._key, None)
-
-
-class Silence(TrialProgressCallback):
-    """In the place of Tune's own, which keeps every trial in case it should print it, also where it prints nothing."""
-
-    def log_result(self, trial: TuneTrial, result: dict[str, Any], error: bool = False) -> None:
-        """Nothing."""
-
-    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        """Nothing."""
-
 
 def _drop_ended(tune_controller: Any) -> None:
     """Let Tune forget the trials that have ended.
 
-    By itself it keeps each to the end, with statistics of all that it reported and a JSON text of both: some 45 KB a
-    trial, with what its own printer keeps (see Silence). A contract test holds the private fields.
+    By itself it keeps each to the end, with statistics of all that it reported. A contract test holds the private
+    fields.
     """
     trials: list[TuneTrial] = tune_controller.get_trials()
     ended = [trial for trial in trials if trial.is_finished()]
     if ended:
         trials[:] = [trial for trial in trials if not trial.is_finished()]
-        for trial in ended:
-            tune_controller._trial_metadata.pop(trial.trial_id, None)
         tune_controller.get_live_trials().difference_update(ended)
-        for trials_of_a_kind in ("_stopped_trials", "_failed_trials", "_trials_to_cache"):
+        for trials_of_a_kind in ("_stopped_trials", "_failed_trials", "_staged_trials"):
             getattr(tune_controller, trials_of_a_kind).difference_update(ended)
 
 
-def _next_leg(tune_controller: Any) -> TuneTrial | None:
-    """One that waits, first of those for which Tune has asked for no actor yet.
-
-    These take the actors that have become free. Tune would give them to whoever waits longest, also to one whose own
-    actor is just starting: it cancels that one, and asks for another for who is left. With trials shorter than an
-    actor's start no second one would ever come up, and each trial would cost the start of a process.
-    """
-    waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == TuneTrial.PENDING]
-    return next(
-        (trial for trial in waiting if trial not in tune_controller._trial_to_actor), waiting[0] if waiting else None
-    )
-
-
-class SearchAdapter(_Unpicklable, TuneSearcher):
+class SearchAdapter(TuneSearcher):
     """Hands the Ledger's next leg to Tune.
 
     To Tune every leg is a trial of its own: a trial that pauses ends there, and comes back as another. So Tune needs
@@ -99,8 +50,7 @@ class SearchAdapter(_Unpicklable, TuneSearcher):
         num_groups: Callable[[], int],
         poll: Callable[[], None] = lambda: None,
     ) -> None:
-        _Unpicklable.__init__(self)
-        TuneSearcher.__init__(self)
+        super().__init__()
         self._ledger, self._fixed, self._num_groups, self._poll = ledger, fixed, num_groups, poll
         self._legs = itertools.count()
 
@@ -126,13 +76,13 @@ class SearchAdapter(_Unpicklable, TuneSearcher):
         """Nothing: the Ledger has told the searcher."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing, see _Unpicklable."""
+        """Nothing: Tune is never restored."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, see _Unpicklable."""
+        """Nothing: Tune is never restored."""
 
 
-class ScheduleAdapter(_Unpicklable, TrialScheduler):
+class ScheduleAdapter(TrialScheduler):
     """Brings every report to the Ledger and its decision to Tune and to the workers."""
 
     def __init__(
@@ -140,13 +90,10 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
         ledger: Ledger,
         cancel: Callable[[int], None],
         poll: Callable[[], None],
-        cancel_leg: Callable[[int, int], None] = lambda trial, leg: None,
         num_groups: Callable[[], int] = lambda: 1,
     ) -> None:
-        _Unpicklable.__init__(self)
-        TrialScheduler.__init__(self)
-        self._ledger, self._cancel, self._poll, self._cancel_leg = ledger, cancel, poll, cancel_leg
-        self._num_groups, self._kept_leases = num_groups, 0
+        super().__init__()
+        self._ledger, self._cancel, self._poll, self._num_groups = ledger, cancel, poll, num_groups
         self._controller: Any = None
         self._legs: dict[int, TuneTrial] = {}
         """The leg that each trial is at: Tune's trials, by our numbers."""
@@ -196,27 +143,15 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
                 if not self._ledger.orders.keeps_trials:
                     self._ledger.stop(number)
             return None
-        leg = _next_leg(tune_controller)
-        if leg is not None:
-            self._keep_leases(tune_controller, leg)
-        return leg
-
-    def _keep_leases(self, tune_controller: Any, leg: TuneTrial) -> None:
-        """Let Tune keep the actor of a leg that has ended, for the next one: one a group. By itself it keeps but one
-        when no other leg waits yet, so two that end at a time would cost the start of a process."""
-        while self._kept_leases < self._num_groups():
-            tune_controller._actor_cache.increase_max(leg.placement_group_factory)
-            self._kept_leases += 1
+        return next((leg for leg in tune_controller.get_live_trials() if leg.status == TuneTrial.PENDING), None)
 
     def leave(self, number: int) -> None:
         """The leg that a trial is at, if any, is over: its workers leave it at their next report."""
         trial = self._legs.get(number)
         if trial is None or trial.is_finished():
             return
-        leg = trial.config["leg"]
         self._forget(trial)  # first: Tune tells of its own stop as if the trainable had returned
         self._controller.stop_trial(trial)
-        self._cancel_leg(number, leg)
 
     def preempt(self, num_groups: int) -> None:
         """Take those that began last from their workers, so that at most so many are at work."""
@@ -242,10 +177,7 @@ class ScheduleAdapter(_Unpicklable, TrialScheduler):
         self._forget(trial)
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
-        number = trial.config["trial"]
-        if not trial.should_recover() and self._legs.get(number) is trial:
-            self._ledger.failed(number, FailureCause.PREEMPTED, "its lease was lost too often")
-            self._forget(trial)
+        """Never: a lease is no process that could be lost, and what goes wrong with a trial is a result."""
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
         self._forget(trial)

@@ -11,16 +11,16 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.backend import BackendConfig
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hpo.engine import worker
-from hpo.engine.conductor import Conductor
+from hpo.engine.exchange import Exchange
 from hpo.engine.files import Address
 from hpo.engine.scratch import scratch_folder
 from hpo.engine.trainer import GroupTrainer, quieten
@@ -37,24 +37,24 @@ START_TIMEOUT_SECONDS = 600.0
 LOOK_SECONDS = 5.0
 """How often a study whose workers don't start looks whether the cluster is full."""
 LEAVE_SECONDS = 30.0
+KILL_SECONDS = 2.0
+"""How long it waits for workers that it has ended."""
 
 
 class WorkerGroups:
-    """K groups of `spec.resources.workers` workers and their Conductor. Use as a context manager."""
+    """K groups of `spec.resources.workers` workers, and the exchange through which they get their work. Use as a
+    context manager, in the thread that turns the exchange."""
 
     def __init__(self, spec: StudySpec, *, groups: int, storage: Address, run: str) -> None:
         self.spec, self.size = spec, groups
         self._storage, self._run = storage, run
-        # On the driver's own node: it must not be lost with another one.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        remote = ray.remote(num_cpus=0, max_concurrency=10_000, scheduling_strategy=here)(Conductor)
-        self.conductor: Any = remote.remote(world_size=spec.resources.workers, max_losses=spec.retry.lost_workers)
+        self.exchange = Exchange(world_size=spec.resources.workers, max_losses=spec.retry.lost_workers)
+        self.conductor = self.exchange.conductor
         self.leave_seconds = LEAVE_SECONDS
         """How long the workers may take to come to their next report, and to go home, when the study is over."""
         self.fault: Exception | None = None
-        """Why the Conductor can't be reached, if it can't."""
+        """Why the cluster can't be reached, if it can't."""
         self.is_closed = False
-        self._ping: Any = None
         self._errors: list[str] = []
         self._threads: list[threading.Thread] = []
         self._groups = groups
@@ -73,21 +73,22 @@ class WorkerGroups:
 
     def resize(self, groups: int) -> None:
         """Have so many groups from now on: new ones start, or some go home as soon as they are free."""
-        self._start(ray.get(self.conductor.retire.remote(self.size - groups)))
+        self._start(self.conductor.retire(self.size - groups))
         self.size = groups
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.is_closed = True
-        try:
-            ray.get(self.conductor.close.remote())
-        except ray.exceptions.RayError as cause:
-            log.warning("the conductor is gone already: %s", cause)
-        give_up = time.monotonic() + self.leave_seconds
-        for thread in self._threads:
-            thread.join(timeout=max(0.0, give_up - time.monotonic()))
-        ray.kill(self.conductor)  # workers still at a step learn by its death that the study is over
+        self.conductor.close()
+        self._wait_for_ends(self.leave_seconds)
+        self.exchange.kill()  # workers that are still at a step
+        self._wait_for_ends(KILL_SECONDS)
+
+    def _wait_for_ends(self, seconds: float) -> None:
+        give_up = time.monotonic() + seconds
+        while any(thread.is_alive() for thread in self._threads) and time.monotonic() < give_up:
+            self.exchange.turn(time.monotonic(), timeout=0.02)
 
     def wait_ready(self) -> int:
         """Wait for the groups' workers to have started and imported the trainable; how many groups are ready.
@@ -97,19 +98,19 @@ class WorkerGroups:
         first: float | None = None
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while True:
-            ready, error = ray.get(self.conductor.ready_groups.remote())
+            ready, error = self.conductor.ready_groups()
             if error is not None:
                 raise TrainableNotFoundError(f"the workers can't load {self.spec.trainable!r}: {error}")
             now = time.monotonic()
             first = first or (now if ready else None)
             if self.is_closed:
-                return int(ready)
+                return ready
             if not self.size:  # it may have none for the time being
                 deadline = now + START_TIMEOUT_SECONDS
                 time.sleep(0.2)
                 continue
             if ready >= self.size or (first and now - first > STRAGGLER_SECONDS):
-                return int(ready)
+                return ready
             if self._is_crowded(now):
                 deadline = now + START_TIMEOUT_SECONDS
             if (lost := self.all_lost) or now > deadline:
@@ -127,15 +128,12 @@ class WorkerGroups:
         return self._crowded
 
     def check(self) -> None:
-        """Notice, without waiting, when the Conductor is gone."""
-        if self._ping is None:
-            self._ping = self.conductor.ready_groups.remote()
-        if ray.wait([self._ping], timeout=0)[0]:
+        """Notice when all groups have ended since the cluster is gone: then the study hasn't failed."""
+        if self.all_lost and not self.fault:
             try:
-                ray.get(self._ping)
-            except ray.exceptions.RayError as error:
-                self.fault = self.fault or error
-            self._ping = None
+                ray.cluster_resources()
+            except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
+                self.fault = error
 
     @property
     def all_lost(self) -> str | None:
@@ -152,8 +150,6 @@ class WorkerGroups:
         trainer = GroupTrainer(
             worker.serve,
             train_loop_config={
-                "conductor": self.conductor,
-                "group": group,
                 "trainable": self.spec.trainable,
                 "seed": self.spec.seed,
                 "max_steps": self.spec.budget.steps_per_trial,
@@ -162,7 +158,8 @@ class WorkerGroups:
                 "storage": str(self._storage),
                 "trials_folder": str(self._storage / f"trials-{self._run}"),
             },
-            leader=self.conductor._actor_id.hex(),
+            connect=lambda actors: self._connect(group, actors),
+            is_over=lambda: self.is_closed,
             backend_config=_backend(resources),
             scaling_config=ScalingConfig(
                 num_workers=resources.workers,
@@ -180,9 +177,17 @@ class WorkerGroups:
             trainer.fit()
         except Exception as error:
             self._errors.append(f"group {group}: {type(error).__name__}: {str(error)[:500]}")
-            log.error("worker group %d has ended: %s", group, error)
+            if not self.is_closed:
+                log.error("worker group %d has ended: %s", group, error)
         finally:
-            self.conductor.group_ended.remote(group)
+            self.exchange.group_ended(group)
+
+    def _connect(self, group: int, actors: Sequence[Any]) -> None:
+        if not self.is_closed:
+            self.exchange.connect(group, actors)
+            return
+        for actor in actors:  # they have started too late
+            ray.kill(actor)
 
 
 def _backend(resources: Resources) -> BackendConfig:

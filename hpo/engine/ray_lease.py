@@ -7,13 +7,12 @@ let another trial start from it.
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hpo.engine.conductor import Report
 from hpo.engine.lease import TrialLease
+from hpo.engine.messages import Ended, Report
 from hpo.trial import Params
 
 LEG = "leg"
@@ -63,15 +62,10 @@ class RayLeg:
 class RayLease(TrialLease):
     """As a TrialLease, but of all legs of a trial, and with Pointers for checkpoints."""
 
-    def setup(self, config: dict[str, Any], conductor: Any = None) -> None:
-        for name in ("ray.tune", "ray.train"):  # which tell of each pause and each resumption
-            logging.getLogger(name).setLevel(logging.WARNING)
-        super().setup(config, conductor)
-
-    def _begin(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any]) -> None:
         leg: RayLeg = config[LEG]
         self._pointer = leg.start
-        super()._begin(
+        super().__init__(
             {
                 "trial": leg.start.trial,
                 "params": leg.params,
@@ -82,15 +76,10 @@ class RayLease(TrialLease):
             }
         )
 
-    def step(self) -> dict[str, Any]:
-        result = super().step()
-        report: Report | None = result.get("report")
-        if report is not None and report.checkpoint is not None:
-            self._pointer = replace(self._pointer, step=report.step, path=report.checkpoint.path)
-        return result
+    def result(self, event: Report | Ended) -> dict[str, Any]:
+        if isinstance(event, Report) and event.checkpoint is not None:
+            self._pointer = replace(self._pointer, step=event.step, path=event.checkpoint.path)
+        return super().result(event)
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        self._pointer.write(Path(checkpoint_dir))
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: the driver has read the pointer, and the leg says what to start from."""
+    def save(self, folder: Path) -> None:
+        self._pointer.write(folder)

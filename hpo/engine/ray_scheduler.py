@@ -23,7 +23,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
 from hpo.engine.adapters import ScheduleAdapter, SearchAdapter
-from hpo.engine.conductor import Report
+from hpo.engine.messages import Report
 from hpo.engine.ray_checkpoints import KeptCheckpoints
 from hpo.engine.ray_controller import AskedScheduler
 from hpo.engine.ray_lease import RayLease
@@ -233,13 +233,7 @@ class RayScheduleAdapter(ScheduleAdapter):
         self._forget(trial)
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
-        if trial.should_recover():
-            return
-        number, message = self._numbers[trial.trial_id], "its lease was lost too often"
-        self._ledger.failed(number, FailureCause.PREEMPTED, message)
-        self._drop(number, message)
-        self._ask(tune_controller, "on_trial_error", trial)
-        self._forget(trial)
+        """Never: a lease is no process that could be lost, and what goes wrong with a trial is a result."""
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
         self._drop(self._numbers[trial.trial_id], f"{self._name} says so")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,17 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ray
-from ray import tune
 
 from hpo import registry
 from hpo.engine import scratch
-from hpo.engine.adapters import ScheduleAdapter, SearchAdapter, Silence
+from hpo.engine.adapters import ScheduleAdapter, SearchAdapter
 from hpo.engine.files import Address
 from hpo.engine.group import WorkerGroups
 from hpo.engine.lease import TrialLease
 from hpo.engine.placement import groups_that_fit
 from hpo.engine.recorder import Recorder
 from hpo.engine.resume import resume
+from hpo.engine.tuner import Leases, tune
 from hpo.errors import ClusterLostError, HpoError, PlacementError
 from hpo.ledger import Ledger
 from hpo.orders import Ending
@@ -37,8 +36,6 @@ log = logging.getLogger(__name__)
 
 HASTY_SECONDS = 2.0
 """How long workers may take to leave a study that somebody pauses or ends: then they are ended in mid-step."""
-LEASE_RESTARTS = 5
-"""How often Tune may start a trial's lease again. The lease trains nothing, so a restart costs no step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +168,7 @@ def _tune(
         elif recorder.error:
             progress.error = recorder.error
         elif workers.fault:
-            ledger.orders.abandon(f"the cluster has lost what led the workers: {workers.fault}")
+            ledger.orders.abandon(f"the cluster can't be reached: {workers.fault}")
         elif started.is_set() and (lost := workers.all_lost):
             progress.error = f"no worker group is left: {lost}"
         elif interrupted():
@@ -183,12 +180,6 @@ def _tune(
             resize()
         if progress.is_over:
             workers.leave_seconds = HASTY_SECONDS if ledger.orders.ending else workers.leave_seconds
-
-    def cancel(job: int) -> None:
-        workers.conductor.cancel.remote(job)
-
-    def cancel_leg(trial: int, leg: int) -> None:
-        workers.conductor.cancel_leg.remote(trial, leg)
 
     def resize() -> None:
         try:
@@ -206,40 +197,14 @@ def _tune(
             schedule.preempt(ledger.spec.concurrency)
 
     if escape:
-        search, schedule = escape.adapters(ledger, cancel, poll, workers.size)
+        search, schedule = escape.adapters(ledger, workers.conductor.cancel, poll, workers.size)
     else:
         search = SearchAdapter(ledger, dict(spec.fixed), lambda: workers.size, poll)
-        schedule = ScheduleAdapter(ledger, cancel, poll, cancel_leg, lambda: workers.size)
+        schedule = ScheduleAdapter(ledger, workers.conductor.cancel, poll, lambda: workers.size)
         ledger.orders.on_stop, ledger.orders.on_change = schedule.leave, change
-    lease = escape.lease if escape else TrialLease
-    # The lease holds no CPU, which is all for the workers. Tune refuses an empty demand: a byte of memory it is.
-    demand = tune.PlacementGroupFactory([{"CPU": 0, "memory": 1}])
-    trainable = tune.with_resources(tune.with_parameters(lease, conductor=workers.conductor), demand)
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 alone still prints a table
-    # The adapters say how many legs may wait. By itself Tune starts the actors of a searcher's legs one after another.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = "1" if escape else "1000000"
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the store keeps the results,
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)  # so Tune need not complain that it finds no files
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=search,
-            scheduler=schedule,
-            num_samples=-1,  # legs: the Ledger says when it is over
-            max_concurrent_trials=None,  # the adapters say how many: it may change
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            name=f"tune-{recorder.lease.token}",
-            storage_path=str(scratch.scratch_folder(storage) / "tune"),
-            failure_config=tune.FailureConfig(max_failures=LEASE_RESTARTS),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[Silence()],
-            verbose=0,
-        ),
-    )
-    try:
-        tuner.fit()
-    finally:
-        search.forget()
-        schedule.forget()
+
+    def wait(seconds: float) -> None:
+        workers.exchange.turn(time.monotonic(), timeout=seconds)
+
+    leases = Leases(workers.conductor, wait, escape.lease if escape else TrialLease)
+    tune(search, schedule, leases, scratch.scratch_folder(storage) / "tune" / f"driver-{recorder.lease.token}")

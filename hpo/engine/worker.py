@@ -15,13 +15,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import ray
 import ray.train
-from ray.train.collective import broadcast_from_rank_zero
 
-from hpo.engine.conductor import Assignment, Failure, SavedCheckpoint
 from hpo.engine.files import Address, address, open_storage
 from hpo.engine.fresh import Process, loaded_torch
+from hpo.engine.line import line
+from hpo.engine.messages import Assignment, Failure, Hello, Left, Next, Reported, SavedCheckpoint
 from hpo.engine.scratch import work_folder
 from hpo.local import checked_report
 from hpo.protocols import TrialStopped
@@ -41,19 +40,17 @@ class RenewGroup(Exception):
 
 
 def serve(config: Mapping[str, Any]) -> None:
-    """The train loop of a group: serves trial after trial until the study is over or its driver is gone."""
+    """The train loop of a group: serves trial after trial until the study is over. Ray ends it if its driver dies."""
     context = ray.train.get_context()
     worker = _Worker(config, context.get_world_rank(), context.get_world_size())
     try:
         worker.serve()
-    except ray.exceptions.RayActorError:
-        return  # the conductor has gone with its driver: the study is over
+    finally:
+        line.close()
 
 
 class _Worker:
     def __init__(self, config: Mapping[str, Any], rank: int, world_size: int) -> None:
-        self.conductor = config["conductor"]
-        self.group: int = config["group"]
         self.trainable: str = config["trainable"]
         self.seed: int = config["seed"]
         self.max_steps: int = config["max_steps"]
@@ -61,7 +58,6 @@ class _Worker:
         self.work_folder = work_folder(address(config["storage"]))
         self.rank, self.world_size = rank, world_size
         self.device = _device() if config["gpus"] else "cpu"
-        self.attempt = 0
         self._process = Process(config["threads"])
 
     def serve(self) -> None:
@@ -71,24 +67,18 @@ class _Worker:
             function = load(self.trainable)
         except Exception as cause:
             error = f"{type(cause).__name__}: {cause}"
-        attempt: int = ray.get(self.conductor.hello.remote(self.group, error)) if self.rank == 0 else 0
+        line.ask(Hello(error))
         self._process.freeze()
-        self.attempt = broadcast_from_rank_zero(attempt) if self.world_size > 1 else attempt
         if function is None:
-            return  # hello() has told why
+            return  # the hello has told why
         turn = 0
         while True:
-            assignment: Assignment | None = ray.get(
-                self.conductor.next_assignment.remote(self.group, self.attempt, self.rank, turn)
-            )
+            assignment: Assignment | None = line.ask(Next(turn))
             if assignment is None:
                 return
             turn = assignment.turn
             failure = self._train(function, assignment)
-            must_renew = ray.get(
-                self.conductor.ended.remote(self.group, self.attempt, assignment.job, self.rank, failure)
-            )
-            if must_renew:
+            if line.ask(Left(assignment.job, failure)):
                 raise RenewGroup(failure.message if failure else "the group is renewed")
 
     def _train(self, function: Callable[..., None], assignment: Assignment) -> Failure | None:
@@ -102,8 +92,6 @@ class _Worker:
             function(dict(assignment.params), trial)
         except TrialStopped:
             return None
-        except ray.exceptions.RayActorError:
-            raise
         except BaseException as error:  # also SystemExit: the process must outlive the user's code
             return _failure(error)
         finally:
@@ -165,12 +153,8 @@ class _RemoteTrial:
             if self._assignment.generation:
                 folder /= f"generation-{self._assignment.generation:03d}"
             saved = self._save(folder, step, checkpoint)
-        goes_on = ray.get(
-            self._worker.conductor.report.remote(
-                self._worker.group, self._worker.attempt, self._assignment.job, self.rank, step, metrics, saved
-            )
-        )
-        if not goes_on:
+        reported = Reported(job=self._assignment.job, step=step, metrics=metrics, checkpoint=saved)
+        if not line.ask(reported):
             raise TrialStopped
 
     def _save(self, folder: Address, step: int, write: Callable[[Path], None]) -> SavedCheckpoint:

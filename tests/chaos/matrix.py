@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos.scene import Scene
+from chaos.scene import WORKER, Scene
 
 from hpo.errors import HpoError
 from hpo.protocols import Store
@@ -20,6 +20,8 @@ from hpo.store import open_store
 from hpo.trial import Checkpoint, Event, Inheritance, Measurement, StudyState, Trial, TrialState
 
 VICTIMS = ("api", "driver", "trial actor", "worker", "node", "postgres")
+RANKS = ("trial actor", "worker")
+"""The worker that leads a trial, writes its checkpoints and whose reports count; and another one of its group."""
 MOMENTS = ("suggest", "report", "checkpoint", "exploit", "finish")
 OCCURRENCES = {"suggest": 6, "report": 20, "checkpoint": 20, "exploit": 2, "finish": 4}
 """A victim dies at one of the first so many occurrences of the moment."""
@@ -65,7 +67,19 @@ def spec(case: Case, folder: Path) -> dict[str, Any]:
         "retry": {"lost_workers": 10},
         "concurrency": 2,
         "seed": case.run,
+        # Which of its workers dies makes a difference only where a trial has several.
+        **({"resources": {"workers": 2, "cpus_per_worker": 0.5}} if case.victim in RANKS else {}),
     }
+
+
+def ranks(moments: Path) -> dict[str, set[int]]:
+    """The processes that have trained a trial: of each kind of victim."""
+    found: dict[str, set[int]] = {kind: set() for kind in RANKS}
+    for line in moments.read_text().splitlines() if moments.is_file() else []:
+        word, rank, pid, *_ = [*line.split(), "", ""]
+        if word == "rank":
+            found["trial actor" if rank == "0" else "worker"].add(int(pid))
+    return found
 
 
 def run(scene: Scene, case: Case) -> Outcome:
@@ -81,7 +95,7 @@ def run(scene: Scene, case: Case) -> Outcome:
         if not _wait_for_moment(Path(data["fixed"]["moments"]), case, rng):
             outcome.faults.append(f"the moment {case.moment!r} never came")
         time.sleep(rng.uniform(0.0, 0.1))
-        if not scene.kill(case.victim, case.study, rng):
+        if not scene.kill(case.victim, case.study, rng, ranks(Path(data["fixed"]["moments"]))):
             outcome.faults.append(f"there was no {case.victim} to kill among {scene.titles()}")
         scene.replace(case.victim)
         replaced = time.monotonic()
@@ -145,9 +159,8 @@ def leftovers(scene: Scene, study: str) -> list[str]:
     """Processes and placement groups that nobody needs; they may take a while to go."""
 
     def left() -> list[str]:
-        names = ("ray::ResourceTrainable", "ray::TrialLease", "ray::RayTrainWorker", "ray::Conductor")
         found = [f"driver {each.pid}" for each in scene.drivers(study)]
-        found += [f"{name} {each.pid}" for name in names for each in scene.actors(name)]
+        found += [f"{WORKER} {each.pid}" for each in scene.actors(WORKER)]
         return found + [f"placement group {each}" for each in scene.placement_groups()]
 
     _wait(lambda: not left(), 30.0)

@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +28,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BIN = Path(sys.executable).parent
 NODE_CPUS = 1
+WORKER = "ray::WarmWorker"
+"""What Ray calls a process that trains."""
 
 
 class Scene:
@@ -98,8 +100,9 @@ class Scene:
         assert done.returncode == 0, f"hpo {command}: {done.stdout}{done.stderr}"
 
     # -- who dies -----------------------------------------------------------------------------------------
-    def kill(self, victim: str, study: str, rng: random.Random) -> bool:
-        """End a process with SIGKILL; False where there is none of that kind at the moment."""
+    def kill(self, victim: str, study: str, rng: random.Random, workers: Mapping[str, set[int]]) -> bool:
+        """End a process with SIGKILL; False where there is none of that kind at the moment. `workers` are the processes
+        that have trained the study's trials, by the kind of victim that they are."""
         match victim:
             case "api":
                 pids = [json.loads((self.home / "api.json").read_text())["pid"]]
@@ -112,18 +115,17 @@ class Scene:
             case "driver":
                 pids = [each.pid for each in self.drivers(study)]
             case _:
-                pids = self._await_actors(victim)
+                pids = self._await_workers(workers[victim])
         if not pids:
             return False
         os.kill(rng.choice(sorted(pids)), signal.SIGKILL)
         return True
 
-    def _await_actors(self, victim: str) -> list[int]:
-        """Those of a kind; an actor has no name for a moment, between two calls."""
-        titles = {"trial actor": ("ray::ResourceTrainable", "ray::TrialLease"), "worker": ("ray::RayTrainWorker",)}
+    def _await_workers(self, known: set[int]) -> list[int]:
+        """Those that are alive; an actor has no name for a moment, between two calls."""
         deadline = time.monotonic() + 2.0
         while True:
-            pids = [each.pid for title in titles[victim] for each in self.actors(title)]
+            pids = [each.pid for each in self.actors(WORKER) if each.pid in known]
             if pids or time.monotonic() > deadline:
                 return pids
 

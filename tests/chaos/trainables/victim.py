@@ -9,11 +9,16 @@ from pathlib import Path
 def train(params, trial):
     """The loss falls towards (x - 0.3)^2; every step saves a checkpoint, slowly."""
 
-    def at(moment, step):
-        line = f"{moment} {trial.number} {step}\n".encode()
+    def note(*words):
         log = os.open(params["moments"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(log, line)
+        os.write(log, " ".join(map(str, (*words, "\n"))).encode())
         os.close(log)
+
+    def at(moment, step):
+        if trial.rank == 0:
+            note(moment, trial.number, step)
+
+    note("rank", trial.rank, os.getpid())
 
     source = trial.resume or trial.inherit
     start = json.loads((source / "step.json").read_text())["step"] if source else 0

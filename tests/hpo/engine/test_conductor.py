@@ -1,268 +1,292 @@
-"""The conductor, driven by plain coroutines: no cluster needed."""
+"""The conductor, whose workers and leases a test plays: no cluster needed."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import pytest
 
-from hpo.engine.conductor import Assignment, Conductor, Ended, Failure, Report, SavedCheckpoint
+from hpo.engine.messages import Assignment, Ended, Failure, Hello, Report
 from hpo.trial import FailureCause
+from tests.hpo.engine.conductor_play import Lease, Play, Worker
 
 
-def run(scenario: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        await asyncio.wait_for(scenario(), timeout=10)
-
-    asyncio.run(limited())
-
-
-def conductor(world_size: int = 1, max_losses: int = 2, grace: float = 0.05) -> Conductor:
-    return Conductor(world_size=world_size, max_losses=max_losses, error_grace_seconds=grace)
+def at_work(play: Play, trial: int = 0) -> tuple[Lease, Worker]:
+    """A trial, and the only worker of the group that has taken it."""
+    worker, lease = play.worker(), play.lease(trial)
+    assert isinstance(worker.next(), Assignment)
+    return lease, worker
 
 
-async def started(c: Conductor, trial: int = 0) -> tuple[int, int, Assignment]:
-    """A group of one worker that has taken a trial: its job, the group's attempt and the assignment."""
-    attempt = await c.hello(0)
-    job = await c.assign(trial, {"x": 1})
-    assignment = await c.next_assignment(0, attempt, 0, 0)
-    assert assignment is not None
-    return job, attempt, assignment
+def test_a_worker_waits_in_its_report_until_the_lease_lets_it_go_on() -> None:
+    lease, worker = at_work(Play())
+    worker.report(1)
+    [event] = lease.heard
+    assert isinstance(event, Report)
+    assert (event.step, event.metrics) == (1, {"loss": 1.0})
+    assert worker.waits
+    lease.goes_on(1)
+    assert worker.answer is True
 
 
-def report(c: Conductor, attempt: int, job: int, step: int, path: str | None = None, rank: int = 0) -> Any:
-    saved = SavedCheckpoint(path=path, size_bytes=1) if path else None
-    return asyncio.ensure_future(c.report(0, attempt, job, rank, step, {"loss": float(step)}, saved))
+def test_a_lease_that_waits_already_hears_of_the_report_at_once_and_only_once() -> None:
+    lease, worker = at_work(Play())
+    for step in (1, 2, 3):
+        worker.report(step)
+        lease.goes_on(step)
+        assert worker.answer is True
+    assert lease.reports == [1, 2, 3]
 
 
-async def settle() -> None:
-    """Let every coroutine run until it waits."""
-    for _ in range(20):
-        await asyncio.sleep(0)
+def test_a_worker_that_is_free_waits_for_a_trial() -> None:
+    play = Play()
+    worker = play.worker()
+    worker.next()
+    assert worker.waits
+    lease = play.lease(7)
+    assert (worker.assignment.trial, worker.assignment.job) == (7, lease.job)
 
 
-def test_a_worker_waits_in_its_report_until_the_lease_lets_it_go_on():
-    async def scenario() -> None:
-        c = conductor()
-        job, attempt, _ = await started(c)
-        waiting = report(c, attempt, job, 1)
-        event = await c.advance(job, 0)
-        assert isinstance(event, Report)
-        assert (event.step, event.metrics) == (1, {"loss": 1.0})
-        await settle()
-        assert not waiting.done()
-        following = asyncio.ensure_future(c.advance(job, 1))
-        assert await waiting is True
-        following.cancel()
-
-    run(scenario)
+def test_a_cancelled_trial_leaves_at_the_report_that_it_waits_in() -> None:
+    play = Play()
+    lease, worker = at_work(play)
+    worker.report(1)
+    play.conductor.cancel(lease.job)
+    assert worker.answer is False
+    assert worker.leave() is False
+    other = play.lease(1)
+    worker.next()
+    assert worker.assignment.job == other.job
 
 
-def test_a_cancelled_trial_leaves_at_the_report_that_it_waits_in():
-    async def scenario() -> None:
-        c = conductor()
-        job, attempt, _ = await started(c)
-        waiting = report(c, attempt, job, 1)
-        await c.advance(job, 0)
-        await c.cancel(job)
-        assert await waiting is False
-        assert await c.ended(0, attempt, job, 0, None) is False
-        other = await c.assign(1, {})
-        taken = await c.next_assignment(0, attempt, 0, 1)
-        assert taken is not None
-        assert taken.job == other
-
-    run(scenario)
+def test_a_cancelled_trial_leaves_at_its_next_report() -> None:
+    play = Play()
+    lease, worker = at_work(play)
+    play.conductor.cancel(lease.job)
+    assert lease.end == Ended()
+    assert worker.report(1) is False
+    assert worker.leave() is False
 
 
-def test_a_trial_cancelled_in_the_queue_is_never_handed_out():
-    async def scenario() -> None:
-        c = conductor()
-        attempt = await c.hello(0)
-        first, second = await c.assign(0, {}), await c.assign(1, {})
-        await c.cancel(first)
-        taken = await c.next_assignment(0, attempt, 0, 0)
-        assert taken is not None
-        assert taken.job == second
-
-    run(scenario)
+def test_a_trial_cancelled_in_the_queue_is_never_handed_out() -> None:
+    play = Play()
+    worker = play.worker()
+    first, second = play.lease(0), play.lease(1)
+    play.conductor.cancel(first.job)
+    assert first.end == Ended()
+    worker.next()
+    assert worker.assignment.job == second.job
 
 
-def test_a_report_that_no_lease_has_answered_is_given_to_the_next_lease():
-    async def scenario() -> None:
-        c = conductor()
-        job, attempt, _ = await started(c)
-        report(c, attempt, job, 1)
-        await c.advance(job, 0)  # this lease dies before it answers
-        assert await c.assign(0, {"x": 1}) == job
-        again = await c.advance(job, 0)
-        assert isinstance(again, Report)
-        assert again.step == 1
-        await c.close()
-
-    run(scenario)
+def test_to_cancel_what_has_ended_does_nothing() -> None:
+    play = Play()
+    lease, worker = at_work(play)
+    assert worker.leave() is False
+    play.conductor.cancel(lease.job)
+    play.conductor.cancel(lease.job)
+    assert lease.heard == [Ended()]
 
 
-def test_a_lost_group_takes_its_trial_up_again_from_the_last_checkpoint_and_reports_each_step_once():
-    async def scenario() -> None:
-        c = conductor()
-        job, attempt, _ = await started(c)
-        first = report(c, attempt, job, 1, path="/step-1")
-        await c.advance(job, 0)
-        second_event = asyncio.ensure_future(c.advance(job, 1))
-        assert await first is True
-        report(c, attempt, job, 2)  # delivered, but without a checkpoint
-        assert isinstance(await second_event, Report)
-        third_event = asyncio.ensure_future(c.advance(job, 2))
-
-        attempt = await c.hello(0)  # the group was killed and is back
-        taken = await c.next_assignment(0, attempt, 0, 0)
-        assert taken is not None
-        assert (taken.job, taken.checkpoint) == (job, "/step-1")
-        assert await report(c, attempt, job, 2) is True  # trained again, decided already, not reported again
-        assert not third_event.done()
-        report(c, attempt, job, 3)
-        event = await third_event
-        assert isinstance(event, Report)
-        assert (event.step, event.requeued) == (3, 1)
-        await c.close()
-
-    run(scenario)
+def test_a_trial_that_returns_has_ended_well() -> None:
+    lease, worker = at_work(Play())
+    assert worker.leave() is False
+    assert lease.heard == [Ended()]
 
 
-def test_the_trial_of_a_group_that_has_ended_for_good_goes_on_in_another():
-    async def scenario() -> None:
-        c = conductor()
-        job, _, _ = await started(c)
-        await c.group_ended(0)
-        await c.group_ended(7)  # one that never started: nothing to do
-        other = await c.hello(1)
-        taken = await c.next_assignment(1, other, 0, 0)
-        assert taken is not None
-        assert taken.job == job
+# -- losses -----------------------------------------------------------------------------------------------
+def test_a_lost_group_takes_its_trial_up_again_from_the_last_checkpoint_and_reports_each_step_once() -> None:
+    play = Play()
+    lease, worker = at_work(play)
+    worker.report(1, path="/step-1")
+    lease.goes_on(1)
+    worker.report(2)  # without a checkpoint
+    lease.goes_on(2)
 
-    run(scenario)
-
-
-def test_the_old_processes_of_a_group_are_told_to_leave():
-    async def scenario() -> None:
-        c = conductor()
-        job, old, _ = await started(c)
-        await c.hello(0)
-        assert await report(c, old, job, 1) is False
-        assert await c.ended(0, old, job, 0, None) is True
-        assert await c.next_assignment(0, old, 0, 0) is None
-
-    run(scenario)
+    worker = play.worker()  # the group was killed and is back
+    worker.next()
+    assert (worker.assignment.job, worker.assignment.checkpoint) == (lease.job, "/step-1")
+    assert worker.report(2) is True, "it was trained again, but is decided already"
+    assert lease.reports == [1, 2]
+    worker.report(3)
+    event = lease.heard[-1]
+    assert isinstance(event, Report)
+    assert (event.step, event.requeued) == (3, 1)
 
 
-def test_a_trial_whose_group_is_lost_too_often_fails_as_preempted():
-    async def scenario() -> None:
-        c = conductor(max_losses=1)
-        job, attempt, _ = await started(c)
-        attempt = await c.hello(0)
-        await c.next_assignment(0, attempt, 0, 0)
-        await c.hello(0)
-        event = await c.advance(job, 0)
-        assert isinstance(event, Ended)
-        assert event.failure is not None
-        assert event.failure.cause is FailureCause.PREEMPTED
-        assert "lost 2 times" in event.failure.message
-
-    run(scenario)
+def test_a_report_whose_decision_was_not_there_when_its_group_was_lost_is_not_reported_again() -> None:
+    play = Play()
+    lease, worker = at_work(play)
+    worker.report(1)
+    worker = play.worker()
+    worker.next()
+    worker.report(1)
+    assert worker.waits
+    assert lease.reports == [1]
+    lease.goes_on(1)
+    assert worker.answer is True
 
 
-def test_an_error_of_all_ranks_fails_the_trial_and_keeps_the_group():
-    async def scenario() -> None:
-        c = conductor(world_size=2)
-        job, attempt, _ = await started(c)
-        failure = Failure(message="ValueError: no")
-        renews = await asyncio.gather(*(c.ended(0, attempt, job, rank, failure) for rank in (0, 1)))
-        assert renews == [False, False]
-        event = await c.advance(job, 0)
-        assert isinstance(event, Ended)
-        assert event.failure == failure
-
-    run(scenario)
+def test_the_trial_of_a_group_that_has_ended_for_good_goes_on_in_another() -> None:
+    play = Play()
+    lease, _ = at_work(play)
+    play.conductor.group_ended(0)
+    play.conductor.group_ended(7)  # one that never started: nothing to do
+    other = play.worker(1)
+    other.next()
+    assert other.assignment.job == lease.job
 
 
-def test_an_error_of_one_rank_fails_the_trial_and_renews_the_group_when_the_others_hang():
-    async def scenario() -> None:
-        c = conductor(world_size=2)
-        job, attempt, _ = await started(c)
-        assert await c.ended(0, attempt, job, 1, Failure(message="ValueError: no")) is True
-        event = await c.advance(job, 0)
-        assert isinstance(event, Ended)
-        assert event.failure is not None
-
-    run(scenario)
+def test_a_free_group_takes_at_once_what_a_lost_one_was_at() -> None:
+    play = Play()
+    lease, _ = at_work(play)
+    free = play.worker(1)
+    free.next()
+    assert free.waits
+    play.conductor.begin(0)
+    assert free.assignment.job == lease.job
 
 
-def test_a_lost_connection_alone_is_the_echo_of_a_lost_rank_and_fails_nothing():
-    async def scenario() -> None:
-        c = conductor(world_size=2)
-        job, attempt, _ = await started(c)
-        echo = Failure(message="gloo: connection reset by peer", collateral=True)
-        assert await c.ended(0, attempt, job, 1, echo) is True
-        attempt = await c.hello(0)
-        taken = await c.next_assignment(0, attempt, 0, 0)
-        assert taken is not None
-        assert taken.job == job
-
-    run(scenario)
+def test_the_old_processes_of_a_group_are_told_to_leave() -> None:
+    play = Play()
+    _, old = at_work(play)
+    play.worker()
+    assert old.report(1) is False
+    assert old.leave() is True
+    assert old.next() is None
+    assert old.ask(Hello()) is None
 
 
-def test_a_poisoned_process_is_renewed():
-    async def scenario() -> None:
-        c = conductor()
-        job, attempt, _ = await started(c)
-        failure = Failure(message="out of memory", cause=FailureCause.OUT_OF_MEMORY, poisons=True)
-        assert await c.ended(0, attempt, job, 0, failure) is True
-
-    run(scenario)
-
-
-def test_all_ranks_of_a_group_take_the_same_trial_and_wait_for_the_same_decision():
-    async def scenario() -> None:
-        c = conductor(world_size=2)
-        attempt = await c.hello(0)
-        second = asyncio.ensure_future(c.next_assignment(0, attempt, 1, 0))
-        await settle()
-        assert not second.done()
-        job = await c.assign(7, {})
-        first = await c.next_assignment(0, attempt, 0, 0)
-        assert first == await second
-        ranks = [report(c, attempt, job, 1, rank=rank) for rank in (1, 0)]
-        event = await c.advance(job, 0)
-        assert isinstance(event, Report)
-        proceed = asyncio.ensure_future(c.advance(job, 1))
-        assert await asyncio.gather(*ranks) == [True, True]
-        proceed.cancel()
-
-    run(scenario)
+def test_a_trial_whose_group_is_lost_too_often_fails_as_preempted() -> None:
+    play = Play(max_losses=1)
+    lease, _ = at_work(play)
+    play.worker().next()
+    play.worker()
+    assert lease.end is not None
+    assert lease.end.failure is not None
+    assert lease.end.failure.cause is FailureCause.PREEMPTED
+    assert "lost 2 times" in lease.end.failure.message
 
 
-def test_closing_sends_every_worker_home():
-    async def scenario() -> None:
-        c = conductor()
-        job, attempt, _ = await started(c)
-        waiting = report(c, attempt, job, 1)
-        await settle()
-        await c.close()
-        assert await waiting is False
-        assert await c.next_assignment(0, attempt, 0, 1) is None
+# -- failures ---------------------------------------------------------------------------------------------
+def all_at_work(play: Play) -> tuple[Lease, list[Worker]]:
+    workers, lease = play.group(), play.lease()
+    for worker in workers:
+        worker.next()
+    assert [worker.assignment.job for worker in workers] == [lease.job] * play.world_size
+    return lease, workers
 
-    run(scenario)
+
+def test_an_error_of_all_ranks_fails_the_trial_and_keeps_the_group() -> None:
+    lease, ranks = all_at_work(Play(world_size=2))
+    failure = Failure(message="ValueError: no")
+    ranks[0].leave(failure)
+    assert ranks[0].waits, "for the other one"
+    assert ranks[1].leave(failure) is False
+    assert ranks[0].answer is False
+    assert lease.end == Ended(failure=failure)
+
+
+def test_an_error_of_one_rank_fails_the_trial_and_renews_the_group_when_the_others_hang() -> None:
+    play = Play(world_size=2)
+    lease, ranks = all_at_work(play)
+    failure = Failure(message="ValueError: no")
+    ranks[1].leave(failure)
+    play.pass_time(1.0)
+    play.pass_time(4.9)
+    assert ranks[1].waits
+    play.pass_time(0.2)
+    assert ranks[1].answer is True
+    assert lease.end == Ended(failure=failure)
+    assert ranks[0].report(1) is False, "it comes after all"
+    assert ranks[0].leave() is True
+
+
+def test_a_rank_that_has_returned_waits_for_the_others_as_long_as_they_train() -> None:
+    play = Play(world_size=2)
+    lease, ranks = all_at_work(play)
+    ranks[0].leave()
+    play.pass_time(1.0)
+    play.pass_time(10_000.0)
+    assert ranks[0].waits
+    assert ranks[1].leave() is False
+    assert ranks[0].answer is False
+    assert lease.heard == [Ended()]
+
+
+def test_a_lost_connection_alone_is_the_echo_of_a_lost_rank_and_fails_nothing() -> None:
+    play = Play(world_size=2)
+    lease, ranks = all_at_work(play)
+    ranks[1].leave(Failure(message="gloo: connection reset by peer", collateral=True))
+    play.pass_time(1.0)
+    play.pass_time(5.1)
+    assert ranks[1].answer is True
+    assert lease.heard == []
+    again = play.group()
+    again[0].next()
+    assert again[0].assignment.job == lease.job
+
+
+def test_the_cause_is_not_the_echo() -> None:
+    lease, ranks = all_at_work(Play(world_size=2))
+    ranks[0].leave(Failure(message="gloo: connection reset by peer", collateral=True))
+    ranks[1].leave(Failure(message="ValueError: no"))
+    assert lease.end == Ended(failure=Failure(message="ValueError: no"))
+
+
+def test_a_poisoned_process_is_renewed() -> None:
+    _, worker = at_work(Play())
+    failure = Failure(message="out of memory", cause=FailureCause.OUT_OF_MEMORY, poisons=True)
+    assert worker.leave(failure) is True
+
+
+# -- groups -----------------------------------------------------------------------------------------------
+def test_all_ranks_of_a_group_take_the_same_trial_and_wait_for_the_same_decision() -> None:
+    play = Play(world_size=2)
+    first, second = play.group()
+    second.next()
+    lease = play.lease(7)
+    assert second.waits, "for the first rank"
+    first.next()
+    assert first.assignment == second.assignment
+    second.report(1)
+    assert lease.heard == [], "only the first rank's report counts"
+    first.report(1)
+    assert first.waits
+    assert second.waits
+    lease.goes_on(1)
+    assert (first.answer, second.answer) == (True, True)
+
+
+def test_the_next_trial_waits_until_all_ranks_have_left_the_last() -> None:
+    play = Play(world_size=2)
+    _, (first, second) = all_at_work(play)
+    other = play.lease(1)
+    first.leave()
+    second.leave()
+    second.next()
+    assert second.waits
+    first.next()
+    assert (first.assignment.job, second.assignment.job) == (other.job, other.job)
+
+
+def test_closing_sends_every_worker_home() -> None:
+    play = Play()
+    lease, worker = at_work(play)
+    free = play.worker(1)
+    free.next()
+    worker.report(1)
+    lease.heard.clear()
+    lease.goes_on(0)
+    play.conductor.close()
+    assert lease.end == Ended()
+    assert worker.answer is False
+    assert worker.leave() is False
+    assert worker.next() is None
+    assert free.answer is None
 
 
 @pytest.mark.parametrize("error", [None, "ModuleNotFoundError: no module named 'x'"])
-def test_ready_groups_counts_the_hellos_and_passes_on_the_first_error(error: str | None):
-    async def scenario() -> None:
-        c = conductor()
-        assert await c.ready_groups() == (0, None)
-        await c.hello(3, error)
-        assert await c.ready_groups() == (1, error)
-
-    run(scenario)
+def test_ready_groups_counts_the_hellos_and_passes_on_the_first_error(error: str | None) -> None:
+    play = Play()
+    play.conductor.begin(2)  # it has said nothing yet
+    assert play.conductor.ready_groups() == (0, None)
+    play.group(3, error)
+    assert play.conductor.ready_groups() == (1, error)

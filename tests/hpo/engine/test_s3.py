@@ -16,8 +16,8 @@ from s3 import KEY, SECRET, Proxy
 
 from hpo.engine import s3 as module
 from hpo.engine import worker
-from hpo.engine.conductor import Assignment
 from hpo.engine.files import S3Address, StorageError, open_storage, sizes
+from hpo.engine.messages import Assignment
 from hpo.engine.resume import sweep
 from hpo.engine.s3 import S3Storage
 from hpo.engine.worker import CheckpointNotWritten, StorageFailed, _failure, _RemoteTrial

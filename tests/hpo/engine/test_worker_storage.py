@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from hpo.engine import worker
-from hpo.engine.conductor import Assignment, SavedCheckpoint
 from hpo.engine.files import ROOM, size_of, storage_fault
+from hpo.engine.messages import Assignment, SavedCheckpoint
 from hpo.engine.worker import CheckpointNotWritten, _failure, _RemoteTrial, save_checkpoint
 from hpo.trial import FailureCause
 

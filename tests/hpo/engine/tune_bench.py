@@ -16,7 +16,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher as TuneSearcher
 
 from hpo import registry
-from hpo.engine.conductor import Report, SavedCheckpoint
+from hpo.engine.messages import Report, SavedCheckpoint
 from hpo.engine.ray_lease import LEG, Pointer, RayLeg
 from hpo.engine.ray_scheduler import RayEscape
 from hpo.ledger import Ledger
