@@ -52,10 +52,18 @@ def find(settings: Settings) -> Service | None:
 def start(settings: Settings, *, timeout_seconds: float = 60.0) -> Service:
     """Start the service and wait until it is ready; harmless where it runs. Raises ServiceError."""
     running = find(settings)
-    if running is None:
-        tls.pair(settings)
-        check_free(settings.host, settings.port, "HPO_PORT", "the service")
-        running = _spawn(settings)
+    if running is not None:
+        if running.url != settings.local_url:
+            raise ServiceError(
+                f"the service of {settings.home} runs already, at {running.url}, but these settings are for "
+                f"{settings.local_url}; set HPO_HOST, HPO_PORT, HPO_TLS_CERT and HPO_TLS_KEY as they were set for it, "
+                "or end it with `hpo down --keep-cluster`"
+            )
+        _wait_until_ready(settings, running, time.monotonic() + timeout_seconds)
+        return running
+    tls.pair(settings)
+    check_free(settings.host, settings.port, "HPO_PORT", "the service")
+    running = _spawn(settings)
     try:
         _wait_until_ready(settings, running, time.monotonic() + timeout_seconds)
     except BaseException:

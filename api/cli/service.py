@@ -16,11 +16,13 @@ def up(
     num_gpus: Annotated[int | None, typer.Option("--num-gpus", min=0, help="GPUs of the head; all by default.")] = None,
 ) -> None:
     """Start a Ray cluster on this machine and the service, both in the background."""
+    from api import tls
     from api.cli import background
     from api.settings import Settings
     from cluster import local
 
     settings = Settings()
+    tls.pair(settings)  # before a cluster is started for it
     settings.ensure_token()
     started = None
     if settings.ray_address:
@@ -65,6 +67,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     """Say what runs. Exit code 1 unless the service is ready."""
     from dataclasses import asdict
 
+    from api.cli import background
     from api.client import Client
     from api.settings import Settings
     from cluster import local
@@ -77,8 +80,9 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
             answer = client.ready()
             ready, parts = answer.ready, {name: part.model_dump() for name, part in answer.parts.items()}
             service = "is ready" if ready else "answers, but is not ready"
-        except ServiceError:
-            ready, service = False, "doesn't answer; `hpo up` starts it"
+        except ServiceError as error:
+            running = background.find(settings)
+            ready, service = False, f"doesn't answer: {error}" if running else "doesn't answer; `hpo up` starts it"
     if as_json:
         found = {
             "ready": ready, "url": settings.url, "parts": parts,

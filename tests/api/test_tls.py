@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from ports import free_port
 from typer.testing import CliRunner
 
 from api import tls
-from api.cli import app
+from api.cli import app, background
 from api.client import Client
 from api.settings import Settings
+from cluster.processes import start_time
 from hpo.errors import ServiceError
 
 
@@ -207,3 +210,54 @@ def test_an_authoritys_file_without_a_certificate_is_told(folder: Path) -> None:
     (rubbish := folder / "no-ca.pem").write_text("nothing")
     with pytest.raises(ServiceError, match=r"HPO_TLS_CA: .+no-ca.pem holds no certificate; name the authority's PEM"):
         tls.trust(Settings(tls_ca=rubbish))
+
+
+# -- in the background ------------------------------------------------------------------------------------
+@pytest.fixture
+def running(here: Settings, url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that counts as the service at `url`, started by `hpo up`."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        service = background.Service(process.pid, start_time(process.pid), url)
+        (here.home / "api.json").write_text(json.dumps(asdict(service)))
+        (here.home / "api.log").touch()
+        yield process
+        process.kill()
+    (here.home / "api.json").unlink(missing_ok=True)
+
+
+def test_up_with_other_settings_says_so_at_once_and_leaves_the_service_as_it_is(
+    here: Settings, url: str, running: subprocess.Popen[bytes]
+) -> None:
+    plain = Settings(home=here.home, port=here.port)
+    with pytest.raises(
+        ServiceError, match=rf"runs already, at {url}, but these settings are for http://.*HPO_TLS_CERT"
+    ):
+        background.start(plain, timeout_seconds=1)
+    assert running.poll() is None
+
+
+def test_a_service_that_was_running_is_never_ended_for_not_being_ready(
+    here: Settings, running: subprocess.Popen[bytes]
+) -> None:
+    with pytest.raises(ServiceError, match="is not ready in time"):  # there is no Ray cluster
+        background.start(here, timeout_seconds=0.1)
+    assert running.poll() is None
+
+
+def test_status_says_why_a_service_that_runs_doesnt_answer(
+    here: Settings, running: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_HOME", str(here.home))
+    monkeypatch.setenv("HPO_PORT", str(here.port))
+    shown = CliRunner().invoke(app, ["status"])
+    assert shown.exit_code == 1
+    assert "speaks TLS only; write https:// in HPO_URL" in shown.output
+
+
+def test_up_looks_at_the_certificate_before_it_starts_a_cluster(
+    here: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_HOME", str(tmp_path))
+    monkeypatch.setenv("HPO_TLS_CERT", str(here.tls_cert))
+    done = CliRunner().invoke(app, ["up"])
+    assert (done.exit_code, done.output.startswith("error: HPO_TLS_CERT is set, but HPO_TLS_KEY isn't")) == (1, True)
