@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationInfo, field
 
 from api import examples
 from api.schemas.base import Answer
+from hpo.asking.answers import Answer as Told
+from hpo.asking.answers import Suggestion
 from hpo.asking.desk import Suggested
-from hpo.asking.keeper import Answer as Told
-from hpo.asking.keeper import Suggestion
 from hpo.spec import MAX_STEPS_PER_TRIAL, ParamValue
 from hpo.trial import Action, Checkpoint, FailureCause, StudyState
 

@@ -224,6 +224,9 @@ class Store(Tenants, Protocol):
     def renew(self, lease: Lease, *, lease_seconds: float) -> Lease:
         """The same token with a later end. Raises LeaseLostError if another has claimed since."""
 
+    def renew_all(self, held: Sequence[Lease], *, lease_seconds: float) -> Sequence[Lease]:
+        """Those of many studies at once, as `renew` does; without those that another has claimed since."""
+
     def release(self, lease: Lease) -> None:
         """Give the study back; harmless if the lease is lost already."""
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from hpo.asking.keeper import Answer, Keeper, Suggestion
+from hpo.asking.answers import Answer, Suggestion
+from hpo.asking.keeper import Keeper
 from hpo.errors import HpoError, LeaseHeldError, LeaseLostError, StudyBusyError, StudyStateError
 from hpo.protocols import MAX_PAGE_SIZE, Store
 from hpo.trial import Action, Decision, FailureCause, Metrics, Study, StudyState, TrialState
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 10.0
 """How long a study stays this process's without a sign of life: so long its workers wait when the process is killed."""
+OPENED_AT_ONCE = 8
 TICK_SECONDS = 0.5
 """How often commands are looked for, and silent workers."""
 IDLE_SECONDS = 600.0
@@ -55,6 +57,9 @@ class Desk:
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._keepers: dict[str, Keeper] = {}
         self._guard = threading.Lock()
+        self._opening = [threading.Lock() for _ in range(OPENED_AT_ONCE)]
+        """One study is claimed once at a time, by its name; most others needn't wait for it."""
+        self._renew_at = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -159,15 +164,17 @@ class Desk:
 
     def _opened(self, name: str) -> Keeper:
         """The study's keeper, claimed but not yet opened. Raises StudyBusyError."""
-        with self._guard:
+        with self._opening[hash(name) % len(self._opening)]:
             keeper = self._keepers.get(name)
-            if keeper is None or keeper.is_over:
-                try:
-                    keeper = Keeper(
-                        self._store, name, holder=self._holder, lease_seconds=self._lease_seconds, clock=self._clock
-                    )
-                except LeaseHeldError as error:
-                    raise StudyBusyError(f"{error}; its workers are answered by that process") from None
+            if keeper is not None and not keeper.is_over:
+                return keeper
+            try:
+                keeper = Keeper(
+                    self._store, name, holder=self._holder, lease_seconds=self._lease_seconds, clock=self._clock
+                )
+            except LeaseHeldError as error:
+                raise StudyBusyError(f"{error}; its workers are answered by that process") from None
+            with self._guard:
                 self._keepers[name] = keeper
             return keeper
 
@@ -184,6 +191,8 @@ class Desk:
             log.warning("commands wait: %s", error)
             commanded = ()
         for keeper in keepers:
+            # Between any two, for one that waits for its turn takes seconds.
+            self._renew(keepers)
             try:
                 keeper.tick(commanded=keeper.study in commanded)
                 idle = self._clock() - keeper.asked_at > self._idle_seconds and not keeper.assignments.open
@@ -195,6 +204,26 @@ class Desk:
                 log.warning("study %s: %s", keeper.study, error)
             except Exception:
                 log.exception("study %s", keeper.study)
+
+    def _renew(self, keepers: Sequence[Keeper]) -> None:
+        """Renew the leases that are due, in one statement: one by one, some hundreds take longer than they last."""
+        asked_at = time.monotonic()
+        if asked_at < self._renew_at:
+            return
+        self._renew_at = asked_at + self._lease_seconds / 6
+        due = [keeper for keeper in keepers if keeper.held.is_due and not keeper.is_over]
+        leases = [keeper.held.lease for keeper in due]
+        try:
+            renewed = self._store.renew_all(leases, lease_seconds=self._lease_seconds)
+        except HpoError as error:
+            log.warning("%d leases wait to be renewed: %s", len(due), error)
+            return
+        by_token = {lease.token: lease for lease in renewed}
+        for keeper, lease in zip(due, leases, strict=True):
+            if lease.token in by_token:
+                keeper.held.renewed(by_token[lease.token], asked_at)
+            else:
+                keeper.lose()
 
     def _drop(self, keeper: Keeper) -> None:
         with self._guard:

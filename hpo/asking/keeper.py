@@ -11,17 +11,17 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from hpo import registry
+from hpo.asking.answers import Answer, Suggestion
 from hpo.asking.assignments import ASSIGNED, Assignment, Assignments
+from hpo.asking.held import HeldStudy
 from hpo.asking.turns import Turns
 from hpo.errors import HpoError, InvalidReportError, LeaseLostError, StudyBusyError
 from hpo.ledger import Ledger, Leg
 from hpo.protocols import Store
 from hpo.replay import history
-from hpo.spec import Params
 from hpo.tenure import begin_spec, conclusion, end_as_asked, pause, replayed, taken_over
 from hpo.trial import Action, Checkpoint, FailureCause, Metrics, Row, Study, StudyState, trial_seed
 
@@ -29,36 +29,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5.0
 """How long a request waits for its turn: there are fewer threads than workers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suggestion:
-    """What a worker should train, and what it goes on from."""
-
-    trial: int
-    generation: int
-    params: Params
-    """The study's constants among them."""
-    seed: int
-    step: int
-    """The last step that counts; 0 at the beginning. Earlier ones may come again, and don't count twice."""
-    max_steps: int
-    resume: Checkpoint | None
-    """The trial's own checkpoint to go on from."""
-    inherit: Checkpoint | None
-    """Another trial's checkpoint to begin from."""
-    lease: str
-    lease_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a worker does after it has told something."""
-
-    action: Action
-    reason: str = ""
-    unneeded: Sequence[str] = ()
-    """Checkpoints that the study needs no more."""
 
 
 class Keeper:
@@ -72,10 +42,9 @@ class Keeper:
         self.study = study
         self.is_over = False
         self.assignments = Assignments()
-        self._store, self._holder, self._lease_seconds, self._clock = store, holder, lease_seconds, clock
+        self._store, self._clock = store, clock
         self._ledger: Ledger | None = None
-        self._lease = store.claim(study, holder=holder, lease_seconds=lease_seconds)
-        self._renewed_at = time.monotonic()
+        self.held = HeldStudy(store, study, holder=holder, lease_seconds=lease_seconds)
         self.asked_at = clock()
         """When a worker last asked or told something."""
         self._rows: list[Row] = []
@@ -101,12 +70,12 @@ class Keeper:
             raise
 
     def _begin(self) -> None:
-        study = end_as_asked(self._store, self._lease, self._store.study(self.study))
+        study = end_as_asked(self._store, self.held.lease, self._store.study(self.study))
         if study.state.is_final or study.state is StudyState.PAUSED:
             self._leave()
             return
         if study.state is not StudyState.RUNNING:
-            study = self._store.set_study_state(self.study, StudyState.RUNNING, message="", lease=self._lease)
+            study = self._store.set_study_state(self.study, StudyState.RUNNING, message="", lease=self.held.lease)
         self._ledger = self._taken_over(study)
         self._obey(self._ledger)
 
@@ -145,7 +114,7 @@ class Keeper:
         if not self.is_over:
             self._forget()
         self.is_over = True
-        self._store.release(self._lease)
+        self.held.release()
 
     # -- what workers say ---------------------------------------------------------------------------------
     def suggest(self, client_id: str, *, count: int, lease_seconds: float) -> list[Suggestion]:
@@ -242,25 +211,20 @@ class Keeper:
 
     # -- what goes by itself ------------------------------------------------------------------------------
     def tick(self, *, commanded: bool = True) -> None:
-        """Renew the lease, carry out commands if there may be some, take trials back from workers that are silent; to
-        be called every now and then, also while `open` is at work."""
+        """Carry out commands if there may be some, and take trials back from silent workers; to be called every now and
+        then."""
+        if self._ledger is None:
+            return
         try:
-            if self._lease_age > self._lease_seconds / 3:
-                self._renew()
-            if self._ledger is not None:
-                self._turns.take(partial(self._look_around, commanded))
-        except LeaseLostError as error:
-            self.is_over = True
-            log.warning("study %s is kept by another process now: %s", self.study, error)
+            self._turns.take(partial(self._look_around, commanded))
+        except LeaseLostError:
+            self.lose()
 
-    @property
-    def _lease_age(self) -> float:
-        return time.monotonic() - self._renewed_at
-
-    def _renew(self) -> None:
-        asked_at = time.monotonic()
-        self._lease = self._store.renew(self._lease, lease_seconds=self._lease_seconds)
-        self._renewed_at = asked_at
+    def lose(self) -> None:
+        """Another process has the study's lease."""
+        if not self.is_over:
+            log.warning("study %s is kept by another process now", self.study)
+        self.is_over = True
 
     def _look_around(self, commanded: bool) -> None:
         if self.is_over or self._ledger is None:
@@ -275,7 +239,7 @@ class Keeper:
         """The rows of checkpoints that are needed no more; what isn't forgotten now, is by the next keeper."""
         dropped, self._dropped = self._dropped, []
         if dropped:
-            self._store.forget_checkpoints(self._lease, dropped)
+            self._store.forget_checkpoints(self.held.lease, dropped)
 
     def _obey(self, ledger: Ledger) -> None:
         """Carry out what people have asked for meanwhile."""
@@ -297,8 +261,8 @@ class Keeper:
     def _asked(self) -> Ledger:
         if self.is_over or self._ledger is None:
             raise StudyBusyError(f"study {self.study!r} is not kept here any more; retry in a moment")
-        if self._lease_age > self._lease_seconds:  # this process has slept: what it remembers may be the past
-            self._renew()
+        if self.held.has_run_out:  # this process has slept: what it remembers may be the past
+            self.held.renew()
         self.asked_at = self._clock()
         return self._ledger
 
@@ -349,7 +313,7 @@ class Keeper:
             if defect is not None:
                 raise defect
             if rows:
-                self._store.write(self._lease, rows)
+                self._store.write(self.held.lease, rows)
             if self._ledger is not None and not self.is_over and self._ledger.is_done:
                 self._conclude(self._ledger)
         except HpoError:
@@ -358,7 +322,7 @@ class Keeper:
         except BaseException as error:
             log.exception("study %s has failed", self.study)
             self._store.set_study_state(
-                self.study, StudyState.FAILED, message=f"{type(error).__name__}: {error}", lease=self._lease
+                self.study, StudyState.FAILED, message=f"{type(error).__name__}: {error}", lease=self.held.lease
             )
             self._leave()
             raise
@@ -371,10 +335,10 @@ class Keeper:
         for number in list(ledger.trials) if not ledger.orders.keeps_trials else []:
             ledger.stop(number)
         rows, self._rows = self._rows, []
-        self._store.write(self._lease, rows)
+        self._store.write(self.held.lease, rows)
         state, why, by = conclusion(
             has_value=progress.incumbent is not None, reason=progress.finish_reason, error=progress.error, ending=ending
         )
-        study = self._store.set_study_state(self.study, state, message=why, lease=self._lease, command=by)
-        end_as_asked(self._store, self._lease, study)  # what came meanwhile
+        study = self._store.set_study_state(self.study, state, message=why, lease=self.held.lease, command=by)
+        end_as_asked(self._store, self.held.lease, study)  # what came meanwhile
         self._leave()

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
 from hpo.errors import (
+    LeaseLostError,
     RequestKeyError,
     StudyExistsError,
     VersionError,
@@ -213,6 +215,13 @@ class MemoryStore(MemoryTenants, MemoryReader):
             entry = self._leased(lease)
             entry.lease = replace(lease, expires_at=time.time() + lease_seconds)
             return entry.lease
+
+    def renew_all(self, held: Sequence[Lease], *, lease_seconds: float) -> Sequence[Lease]:
+        renewed = []
+        for lease in held:
+            with suppress(LeaseLostError):
+                renewed.append(self.renew(lease, lease_seconds=lease_seconds))
+        return renewed
 
     def release(self, lease: Lease) -> None:
         with self._lock:

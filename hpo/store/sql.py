@@ -7,6 +7,7 @@ after the other. What a driver writes is checked against its lease within that s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sqlalchemy import ColumnElement, and_, delete, insert, select, update
 
@@ -25,7 +26,8 @@ from hpo.store.tenants import SqlTenants
 from hpo.tenancy import DEFAULT_PROJECT
 from hpo.trial import Event, Lease, Row, Study, StudyState, Waiting
 
-_PATHS_AT_ONCE = 500
+_AT_ONCE = 500
+"""Values that a statement names."""
 
 
 class SqlStore(SqlTenants, SqlSteering, SqlReader, SqlOutlines, SqlSeries):
@@ -153,12 +155,22 @@ class SqlStore(SqlTenants, SqlSteering, SqlReader, SqlOutlines, SqlSeries):
 
     def renew(self, lease: Lease, *, lease_seconds: float) -> Lease:
         """As the protocol says: a lease that has run out can be renewed as long as nobody has claimed the study."""
+        for renewed in self.renew_all([lease], lease_seconds=lease_seconds):
+            return renewed
+        raise refusals.lease_lost(lease)
+
+    def renew_all(self, held: Sequence[Lease], *, lease_seconds: float) -> Sequence[Lease]:
+        if not held:
+            return ()
+        kept: set[int] = set()
         with self._database.writing() as connection:
             expires_at = self._database.now(connection) + lease_seconds
-            change = update(leases).where(self._is(lease)).values(expires_at=expires_at)
-            if connection.execute(change.returning(leases.c.token)).first() is None:
-                raise refusals.lease_lost(lease)
-        return Lease(study=lease.study, holder=lease.holder, token=lease.token, expires_at=expires_at)
+            for start in range(0, len(held), _AT_ONCE):
+                # A token is one study's alone, and no other claim ever gets it.
+                tokens = [lease.token for lease in held[start : start + _AT_ONCE]]
+                change = update(leases).where(leases.c.token.in_(tokens)).values(expires_at=expires_at)
+                kept.update(connection.execute(change.returning(leases.c.token)).scalars())
+        return [replace(lease, expires_at=expires_at) for lease in held if lease.token in kept]
 
     def release(self, lease: Lease) -> None:
         with self._database.writing() as connection:
@@ -180,8 +192,8 @@ class SqlStore(SqlTenants, SqlSteering, SqlReader, SqlOutlines, SqlSeries):
     def forget_checkpoints(self, lease: Lease, paths: Sequence[str]) -> None:
         with self._database.writing() as connection:
             study = changes.find_leased(connection, lease)
-            for start in range(0, len(paths), _PATHS_AT_ONCE):
-                some = list(paths[start : start + _PATHS_AT_ONCE])
+            for start in range(0, len(paths), _AT_ONCE):
+                some = list(paths[start : start + _AT_ONCE])
                 connection.execute(
                     delete(checkpoints).where(checkpoints.c.study_id == study["id"], checkpoints.c.path.in_(some))
                 )

@@ -261,6 +261,27 @@ class StudyConformance:
             store.claim("s", holder="driver-2", lease_seconds=60)
         store.write(lease, [trial(1)])
 
+    def test_the_leases_of_many_studies_are_renewed_at_once_but_for_those_that_are_lost(
+        self, store: Store, peer: Store
+    ) -> None:
+        names = [f"s{number}" for number in range(7)]
+        for name in names:
+            store.create_study(spec(name))
+        held = [store.claim(name, holder="h", lease_seconds=0) for name in names]
+        assert list(store.renew_all([], lease_seconds=60)) == []
+        taken = peer.claim("s2", holder="other", lease_seconds=60)
+        store.release(held[4])
+        store.set_study_state("s5", StudyState.FAILED)
+        store.delete_study("s5")
+        renewed = store.renew_all(held, lease_seconds=60)
+        assert [lease.study for lease in renewed] == ["s0", "s1", "s3", "s6"]
+        assert [lease.token for lease in renewed] == [held[number].token for number in (0, 1, 3, 6)]
+        assert min(lease.expires_at for lease in renewed) > max(lease.expires_at for lease in held) + 30
+        for name in ("s0", "s6"):
+            with pytest.raises(LeaseHeldError):
+                peer.claim(name, holder="other", lease_seconds=60)
+        peer.write(taken, [trial(0, study="s2")])
+
     def test_a_holder_that_claims_again_fences_off_its_old_self(self, store: Store, lease: Lease) -> None:
         again = store.claim("s", holder="driver-1", lease_seconds=60)
         assert again.token > lease.token

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hpo.asking.answers import Answer, Suggestion
 from hpo.asking.desk import Desk
-from hpo.asking.keeper import Answer, Suggestion
 from hpo.protocols import Store
 from hpo.specfile import parse
 from hpo.trial import Action, Decision, Event, Measurement, Row, Study, Trial
