@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hpo import records
+from hpo.choices import Choices
 from hpo.orders import Orders
 from hpo.progress import Progress
-from hpo.protocols import Choice, Drop, Resume, Scheduler, Searcher, Start
+from hpo.protocols import Choice, Scheduler, Searcher
 from hpo.retention import Checkpoints, LiveTrial
 from hpo.spec import StudySpec
 from hpo.trial import (
@@ -85,7 +86,7 @@ class Ledger:
         self._at_work: set[int] = set()
         """Those that were handed out and have neither paused nor ended."""
         self.progress = Progress(spec, clock() if started_at is None else started_at)
-        self.orders = Orders(self)
+        self.orders, self.choices = Orders(self), Choices(self)
 
     # -- what the engine asks -----------------------------------------------------------------------------
     @property
@@ -111,9 +112,9 @@ class Ledger:
         """What a free worker group should train; None when there is nothing (now, or ever: see is_done)."""
         while not self.progress.is_over:
             if self._requeued:
-                return self._leg(self._requeued.popleft())
+                return self.hand_out(self._requeued.popleft())
             if self._has_enqueued:
-                return self.create_enqueued()
+                return self.choices.create_enqueued()
             choice = self.scheduler.choose(can_start=self.can_start)
             if choice is None:
                 if not self._at_work and not self.is_done:
@@ -167,7 +168,7 @@ class Ledger:
             self.checkpoints.saved(live, saved, improved=improved)
         if problem is not None:
             cause, message = problem
-            self._end(live, TrialState.FAILED, rows, cause=cause, message=message)
+            self.end(live, TrialState.FAILED, rows, cause=cause, message=message)
             if cause is FailureCause.NO_METRIC:
                 self.progress.fail_for_want_of_metric(number, message)
             return Action.STOP
@@ -191,10 +192,10 @@ class Ledger:
         if live is None or live.is_paused:
             return
         if live.trial.value is not None:
-            self._end(live, TrialState.COMPLETED, [])
+            self.end(live, TrialState.COMPLETED, [])
             return
         message = records.missing(self.spec.objective.metric, {})
-        self._end(live, TrialState.FAILED, [], cause=FailureCause.NO_METRIC, message=message)
+        self.end(live, TrialState.FAILED, [], cause=FailureCause.NO_METRIC, message=message)
         self.progress.fail_for_want_of_metric(number, message)
 
     def failed(self, number: int, cause: FailureCause, message: str) -> None:
@@ -206,14 +207,14 @@ class Ledger:
         if cause in RETRIED and live.errors < self.spec.retry.errors:
             self._retry(live, cause, message)
         else:
-            self._end(live, TrialState.FAILED, [], cause=cause, message=message)
+            self.end(live, TrialState.FAILED, [], cause=cause, message=message)
 
     def stop(self, number: int, reason: str | None = None, *rows: Row) -> None:
         """End a trial, because the study is over or interrupted, or because somebody asked for it."""
         live = self.trials.get(number)
         if live is not None:
             reason = reason or self.progress.finish_reason or self.progress.error or "the study was interrupted"
-            self._end(live, TrialState.STOPPED, list(rows), message=reason)
+            self.end(live, TrialState.STOPPED, list(rows), message=reason)
 
     def requeue(self) -> list[int]:
         """A new driver has taken over: what was being trained goes on from its last checkpoint, before all else."""
@@ -249,76 +250,15 @@ class Ledger:
         at_work = {number for number, live in self.trials.items() if not live.is_paused}
         self._at_work = at_work.difference(self._requeued)
 
-    # -- what a scheduler chose ---------------------------------------------------------------------------
     def apply(self, choice: Choice, *, recorded: Inheritance | None = None) -> Leg | None:
-        """Do what was chosen, in one write; the leg to train, if that is what it is.
+        """Do what a scheduler chose, in one write; the leg to train, if that is what it is.
 
         In a replay `recorded` says which checkpoint was inherited: its row may be gone.
         """
-        match choice:
-            case Start():
-                return self._start()
-            case Resume():
-                return self._resume(choice, recorded)
-            case Drop():
-                self._end(self.trials[choice.trial], TrialState.STOPPED, [], message=choice.reason, chosen=True)
-                return None
+        return self.choices.apply(choice, recorded=recorded)
 
-    def _start(self) -> Leg | None:
-        if not self.can_start:
-            raise RuntimeError(f"scheduler {self.spec.scheduler.algorithm} starts a trial that the budget hasn't")
-        params = self.searcher.suggest(self.next_number)
-        if params is None:
-            self.is_exhausted = True
-            self.write([self.event("study.exhausted", None, trials=self.next_number)])
-            return None
-        return self.create(params)
-
-    def create_enqueued(self) -> Leg:
-        """The next trial begins, with the configuration that was enqueued first."""
-        enqueued = self.orders.enqueued.popleft()
-        self.searcher.adopt(self.next_number, enqueued.params)
-        return self.create(enqueued.params, enqueued=True, retry_of=enqueued.retry_of)
-
-    def create(self, params: Params, **data: object) -> Leg:
-        """The next trial begins, with this configuration."""
-        number = self.next_number
-        self.next_number += 1
-        trial = Trial(study=self.spec.name, number=number, params=params, created_at=self.clock())
-        self.trials[number] = LiveTrial(trial)
-        self.scheduler.created(trial)
-        self.write([trial, self.event("trial.created", number, params=dict(params), **data)])
-        return self._leg(number)
-
-    def _resume(self, choice: Resume, recorded: Inheritance | None) -> Leg:
-        live = self.trials[choice.trial]
-        live.action = Action.CONTINUE
-        donor = self.trials[choice.donor] if choice.donor is not None and recorded is None else None
-        inheritance = recorded or records.inheritance(choice, live, donor, self.clock())
-        if inheritance is None:
-            live.trial = replace(live.trial, state=TrialState.RUNNING)
-            data = {"step": live.trial.step, "reason": choice.reason}
-            if choice.donor is not None:
-                data |= {"donor": choice.donor, "message": f"trial {choice.donor} has no checkpoint to inherit"}
-            self.write([live.trial, self.event("trial.resumed", choice.trial, **data)])
-            return self._leg(choice.trial)
-        self.checkpoints.inherited(live, self.checkpoints.find(inheritance.path))
-        trial = live.trial
-        has_other_params = trial.value is not None and trial.best_params != inheritance.params
-        live.trial = replace(
-            trial,
-            state=TrialState.RUNNING,
-            params=inheritance.params,
-            generation=inheritance.generation,
-            parent=inheritance.donor,
-            step=inheritance.step,
-            value_params=trial.best_params if has_other_params else None,
-        )
-        event = self.event("trial.inherited", choice.trial, **records.inherited(inheritance))
-        self.write([inheritance, event, live.trial])
-        return self._leg(choice.trial)
-
-    def _leg(self, number: int) -> Leg:
+    def hand_out(self, number: int) -> Leg:
+        """A trial goes to a worker group."""
         self._at_work.add(number)
         live = self.trials[number]
         return Leg(
@@ -337,9 +277,9 @@ class Ledger:
         match decision.action:
             case Action.STOP:
                 rung = {"rung": decision.rung, "cutoff": records.plain(decision.cutoff), "value": records.plain(value)}
-                self._end(live, TrialState.STOPPED, rows, message=decision.reason, details=rung)
+                self.end(live, TrialState.STOPPED, rows, message=decision.reason, details=rung)
             case Action.COMPLETE:
-                self._end(live, TrialState.COMPLETED, rows)
+                self.end(live, TrialState.COMPLETED, rows)
             case Action.PAUSE:
                 live.trial = replace(live.trial, state=TrialState.PAUSED)
                 self._at_work.discard(number)
@@ -364,7 +304,7 @@ class Ledger:
     def _improves(self, trial: Trial, value: float) -> bool:
         return trial.value is None or self.spec.objective.better(value, trial.value)
 
-    def _end(
+    def end(
         self,
         live: LiveTrial,
         state: TrialState,

@@ -142,13 +142,13 @@ class Replay:
         params: Params = data["params"]
         if data.get("enqueued"):
             self._compare(f"trial {number}", self.ledger.orders.enqueued[0].params, params)
-            self.ledger.create_enqueued()
+            self.ledger.choices.create_enqueued()
             return
         self._chosen(Start())
         proposed = self.ledger.searcher.suggest(number)
         if not self._compare(f"trial {number}", proposed, params):
             self.ledger.searcher.adopt(number, params)
-        self.ledger.create(params)
+        self.ledger.choices.create(params)
 
     def _reported(self, number: int, decision: Decision | None) -> None:
         """Tell the report that came last, if it is this trial's."""
