@@ -10,29 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hpo.census import Census
 from hpo.page import MAX_PAGE_SIZE as MAX_PAGE_SIZE
 from hpo.page import NEWEST_FIRST
 from hpo.page import Page as Page
-from hpo.series import MAX_POINTS, Series
+from hpo.reading import Reader
 from hpo.spec import StudySpec
 from hpo.steering import Command, RequestKey, Verb
 from hpo.tenancy import DEFAULT_PROJECT, Tenants
 from hpo.trial import (
-    Checkpoint,
     Decision,
-    Event,
-    Inheritance,
     Lease,
     Measurement,
     Metrics,
     Params,
     Row,
     Study,
-    StudyCounts,
     StudyState,
     Trial,
-    TrialState,
     Waiting,
 )
 
@@ -119,7 +113,7 @@ class Scheduler(Protocol):
         """A trial came to its end, for whatever reason. Comes exactly once a trial."""
 
 
-class Store(Tenants, Protocol):
+class Store(Tenants, Reader, Protocol):
     """Remembers studies: the truth.
 
     Safe to use from several threads and several processes. What it returns are snapshots. Lists come in pages
@@ -127,7 +121,7 @@ class Store(Tenants, Protocol):
     written as `hpo.filters` says; an order is a column, with ` asc` or ` desc`, and what has no value comes last
     (InvalidQueryError for others).
     Any method raises StoreError when the database can't be reached. Unknown names raise StudyNotFoundError.
-    Projects and tokens are in `hpo.tenancy.Tenants`.
+    Projects and tokens are in `hpo.tenancy.Tenants`, what is asked of a study's rows in `hpo.reading.Reader`.
     """
 
     # -- studies ------------------------------------------------------------------------------------------
@@ -249,74 +243,6 @@ class Store(Tenants, Protocol):
 
     def forget_checkpoints(self, lease: Lease, paths: Sequence[str]) -> None:
         """Drop the rows of checkpoints whose folders were removed. Unknown paths are ignored."""
-
-    # -- reading ------------------------------------------------------------------------------------------
-    def trial(self, study: str, number: int) -> Trial:
-        """Raises TrialNotFoundError."""
-
-    def trials(
-        self,
-        study: str,
-        *,
-        state: TrialState | None = None,
-        filter: str | None = None,
-        order_by: str = "number",
-        page_size: int = 100,
-        page_token: str | None = None,
-    ) -> Page[Trial]:
-        """By number, value, step, created_at, started_at or ended_at; ties by number, rising. `value` without a
-        direction is best first, in the direction of the study's first objective. By what changes between two pages, a
-        trial may come twice, or not."""
-
-    def measurements(
-        self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
-    ) -> Page[Measurement]:
-        """In the order in which they were recorded; a trial's by generation and step."""
-
-    def decisions(
-        self, study: str, *, trial: int | None = None, page_size: int = 100, page_token: str | None = None
-    ) -> Page[Decision]:
-        """In the order in which they were recorded; a trial's by generation and step."""
-
-    def judgements(
-        self, study: str, *, page_size: int = 100, page_token: str | None = None
-    ) -> Page[tuple[Measurement, Decision]]:
-        """The reports that fell on a rung, and those after which the trial paused, stopped or was complete, each with
-        its decision; in the order in which they were recorded."""
-
-    def latest(self, study: str, *, page_size: int = 100, page_token: str | None = None) -> Page[Measurement]:
-        """The measurement at which each trial stands, by the trial's number. Those that have not reported since they
-        began, or went on from other weights, are left out."""
-
-    def last_id(self, study: str) -> int:
-        """The highest id that a row of the study's history has; 0 for none. It rises whenever anything happens."""
-
-    def series(self, study: str, metric: str, numbers: Sequence[int], *, points: int = MAX_POINTS) -> Sequence[Series]:
-        """A metric of some trials over their steps, a series each, of at most so many points (`hpo.series`). What isn't
-        finite is left out. Raises TrialNotFoundError; InvalidQueryError for more trials or points than are given at
-        once."""
-
-    def checkpoints(self, study: str, *, trial: int | None = None) -> Sequence[Checkpoint]:
-        """In the order in which they were recorded."""
-
-    def inheritances(self, study: str, *, trial: int | None = None) -> Sequence[Inheritance]:
-        """The family tree, in the order in which it grew."""
-
-    def history(self, study: str, *, after: int = 0, limit: int = 1000) -> Sequence[tuple[int, Row]]:
-        """Measurements, decisions, checkpoints (those that are kept), inheritances and events together, with their
-        ids above `after`, in the order in which they were recorded; at most `limit`. Trials are not among them."""
-
-    def events(self, study: str, *, after: int = 0, limit: int = 100, kind: str | None = None) -> Sequence[Event]:
-        """Events with an id above `after`, rising, at most `limit`; of one kind if given.
-
-        An id is visible only when all smaller ids of the study are: a reader that goes on from the last id it saw
-        misses none.
-        """
-
-    def counts(self, study: str) -> StudyCounts: ...
-
-    def census(self) -> Census:
-        """How all studies together stand, at about one moment; cheap enough to be asked every few seconds."""
 
     # -- upkeep -------------------------------------------------------------------------------------------
     def ping(self) -> None:

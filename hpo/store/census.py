@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +10,23 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, literal, select
 
 from hpo.census import ENTERING, Census, OpenStudy
-from hpo.store.rows import standing_values
+from hpo.store.rows import Values, to_waiting
 from hpo.store.tables import events, leases, studies, trials
 from hpo.trial import StudyState, TrialState
+
+
+def standing_values(values: Values) -> dict[str, Any]:
+    """What a study's columns say of how it stands (`hpo.census.OpenStudy`). The specification isn't checked: there may
+    be many, and the figures are wanted every few seconds."""
+    spec = json.loads(values["spec"])
+    return {
+        "project": values["project"],
+        "priority": spec.get("priority", 0),
+        "job": values["job"],
+        "share": values["share"],
+        "waiting": to_waiting(values["waiting"]),
+        "is_asked": spec.get("engine") == "ask",
+    }
 
 
 def take(connection: Connection, now: float) -> Census:

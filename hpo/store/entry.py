@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from hpo.census import ENTERING, OpenStudy
 from hpo.store import transitions
-from hpo.store.rows import Values, standing_values, study_values
+from hpo.store.census import standing_values
+from hpo.store.rows import Values, study_values
 from hpo.trial import Action, Checkpoint, Decision, Event, Inheritance, Lease, Measurement, Study, StudyState, Trial
 
 _Key = tuple[int, int, int]

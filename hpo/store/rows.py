@@ -273,20 +273,6 @@ def to_study(values: Values) -> Study:
     )
 
 
-def standing_values(values: Values) -> dict[str, Any]:
-    """What a study's columns say of how it stands (`hpo.census.OpenStudy`). The specification isn't checked: there may
-    be many, and the figures are wanted every few seconds."""
-    spec = json.loads(values["spec"])
-    return {
-        "project": values["project"],
-        "priority": spec.get("priority", 0),
-        "job": values["job"],
-        "share": values["share"],
-        "waiting": to_waiting(values["waiting"]),
-        "is_asked": spec.get("engine") == "ask",
-    }
-
-
 def to_waiting(text: str | None) -> Waiting | None:
     if text is None:
         return None
