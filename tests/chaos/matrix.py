@@ -82,8 +82,8 @@ def ranks(moments: Path) -> dict[str, set[int]]:
     return found
 
 
-def run(scene: Scene, case: Case) -> Outcome:
-    """Kill once, put back what doesn't come back by itself, wait for the end, and look at everything."""
+def run(scene: Scene, case: Case, *, away_seconds: float = 0.0) -> Outcome:
+    """Kill once, put back after so long what doesn't come back by itself, wait for the end, and look at everything."""
     rng = random.Random(f"{case.study} victim and moment")
     outcome = Outcome(case)
     began = time.monotonic()
@@ -97,6 +97,7 @@ def run(scene: Scene, case: Case) -> Outcome:
         time.sleep(rng.uniform(0.0, 0.1))
         if not scene.kill(case.victim, case.study, rng, ranks(Path(data["fixed"]["moments"]))):
             outcome.faults.append(f"there was no {case.victim} to kill among {scene.titles()}")
+        time.sleep(away_seconds)
         scene.replace(case.victim)
         replaced = time.monotonic()
         known = None

@@ -31,3 +31,11 @@ def test_whoever_is_killed_the_study_ends_with_nothing_lost_or_twice(scene: Scen
     faults = run(scene, Case(victim, moment, 0)).faults
     # How long it took is for the table: here it would be the machine's business.
     assert [fault for fault in faults if not fault.startswith("no step was recorded for")] == []
+
+
+@pytest.mark.long
+def test_a_database_that_is_away_for_a_minute_costs_nothing(scene: Scene) -> None:
+    """Longer than a driver's lease: what is trained meanwhile waits in the driver, and counts."""
+    outcome = run(scene, Case("postgres", "report", 1), away_seconds=60.0)
+    assert [fault for fault in outcome.faults if not fault.startswith("no step was recorded for")] == []
+    assert outcome.drivers == 1, "the driver that was at it goes on"
