@@ -114,7 +114,7 @@ def client(server: str, token: str) -> Iterator[Client]:
         yield opened
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fill(store: Store) -> Callable[..., None]:
     """Writes a study as its driver would: trials whose values are 10, 9, 8 ..., the last one stopped."""
 
