@@ -28,7 +28,9 @@ def folders(text: str) -> tuple[Path, ...] | None:
         return () if text.strip() else None
     found = tuple(Path(each.strip()).expanduser().absolute() for each in text.split(os.pathsep) if each.strip())
     if not found:
-        raise ValueError(f"{text!r} names no folder; write folders with {os.pathsep!r} between them, or {OFF}")
+        raise ValueError(
+            f"{DATA_FOLDERS} is {text!r}, which names none; write folders with {os.pathsep!r} between them, or {OFF}"
+        )
     return found
 
 
@@ -41,7 +43,7 @@ def targets(text: str) -> tuple[str, ...] | None:
     for each in found or (text,):
         if not each.startswith("/") and "://" not in each:
             raise ValueError(
-                f"{each!r} is neither a folder from / on nor an address; write, for example, "
+                f"{LOGGING_TARGETS} has {each!r}, neither a folder from / on nor an address; write, for example, "
                 f"/data/tensorboard, http://mlflow:5000, or {OFF}"
             )
     return found

@@ -264,3 +264,16 @@ def test_an_error_of_ours_leaks_nothing(http: httpx.Client, store: Store, monkey
     monkeypatch.undo()
     assert "secret" not in json.dumps(found)
     assert found["instance"].startswith("urn:uuid:")
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "POST"])
+def test_a_web_page_of_elsewhere_gets_nothing(http: httpx.Client, method: str) -> None:
+    """Also one whose name leads to this machine: the name isn't looked at, but no browser sends a token by itself."""
+    elsewhere = {
+        "Host": "evil.example", "Origin": "http://evil.example", "Authorization": "", "Cookie": "token=1",
+        "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization",
+    }  # fmt: skip
+    answer = http.request(method, "/v1/studies", headers=elsewhere)
+    assert answer.status_code in (401, 405)
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert "evil" not in answer.text + str(answer.headers)

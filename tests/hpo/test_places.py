@@ -146,5 +146,5 @@ def test_settings_are_read_as_they_are_written() -> None:
     assert targets(" http://mlflow:5000/, /data/runs/ ") == ("http://mlflow:5000", "/data/runs")
     assert (folders("off"), targets("off"), folders(""), targets(" ")) == ((), (), None, None)
     for read, wrong in ((folders, os.pathsep), (targets, ","), (targets, "mlflow:5000"), (targets, "runs, /a")):
-        with pytest.raises(ValueError, match=r"names no folder|is neither a folder"):
+        with pytest.raises(ValueError, match=r"^HPO_(DATA_FOLDERS|LOGGING_TARGETS) .*(names none|neither a)"):
             read(wrong)
