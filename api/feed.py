@@ -1,9 +1,9 @@
 """A study's events for all who follow it: read from the store once, however many listen.
 
-A listener that comes late, or goes on after an id, reads what it has missed from the store by itself, page by page, few
-listeners at a time. From then on all wait for one task, which asks the store every POLL_SECONDS and keeps the last
-RECENT events as they are sent. A listener takes them when its connection has room: one that falls further behind reads
-from the store again. So neither a slow listener nor many of them hold memory or threads.
+A listener that comes late, or goes on after an id, reads what it has missed from the store, page by page; those that
+want the same page share it. From then on all wait for one task, which asks the store every POLL_SECONDS and keeps the
+last RECENT events as they are sent. A listener takes them when its connection has room: one that falls further behind
+reads pages again. So neither a slow listener nor many of them hold memory or threads.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import TypeVar
 
 import anyio
 from sse_starlette import ServerSentEvent
@@ -25,8 +24,6 @@ from hpo.namesakes import check_same
 from hpo.protocols import Store
 from hpo.trial import Event, Study
 
-T = TypeVar("T")
-
 POLL_SECONDS = 0.3
 PAGE = 500
 """Events that are read at once."""
@@ -35,7 +32,11 @@ CHECK_SECONDS = 2.0
 RECENT = 2000
 """Events that are kept for those who listen."""
 READERS = 4
-"""Listeners that read from the store at a time: the other threads are for other requests."""
+"""Pages that are read at a time: the other threads are for other requests."""
+PAGES = 8
+"""Full pages of a study that are kept for others who want them; they never change."""
+Sent = tuple[int, bytes]
+"""An event's id, and how it is sent."""
 
 
 class Feeds:
@@ -72,10 +73,9 @@ class Feeds:
                             await asyncio.wait_for(news.wait(), CHECK_SECONDS)
                         continue
                 else:
-                    rows = await self._read(partial(self._events, study, after))
-                    found = [(row.id, sent(row)) for row in rows]
-                    if len(rows) < PAGE and feed.task is None:
-                        feed.begin(rows[-1].id if rows else after)
+                    found = await feed.page(after, partial(self._read, study, after))
+                    if len(found) < PAGE and feed.task is None:
+                        feed.begin(found[-1][0] if found else after)
                         feed.task = asyncio.create_task(self._poll(study, feed))
                 if found:
                     after = found[-1][0]
@@ -116,7 +116,10 @@ class Feeds:
             self._feeds.pop((study.name, study.created_at), None)
             feed.end()
 
-    async def _read(self, read: Callable[[], T]) -> T:
+    async def _read(self, study: Study, after: int) -> list[Sent]:
+        def read() -> list[Sent]:
+            return [(row.id, sent(row)) for row in self._events(study, after)]
+
         if self._readers is None:  # it belongs to the loop that runs
             self._readers = anyio.CapacityLimiter(READERS)
         return await anyio.to_thread.run_sync(read, limiter=self._readers)
@@ -135,7 +138,25 @@ class _Feed:
         """The id of the last event that was read."""
         self._floor = 0
         """All events with higher ids are kept, up to the last."""
-        self._recent: deque[tuple[int, bytes]] = deque(maxlen=recent)
+        self._recent: deque[Sent] = deque(maxlen=recent)
+        self._pages: dict[int, asyncio.Task[list[Sent]]] = {}
+
+    async def page(self, after: int, read: Callable[[], Coroutine[None, None, list[Sent]]]) -> list[Sent]:
+        """The page after an id, read once for all who want it at about the same time."""
+        task = self._pages.get(after)
+        if task is None:
+            task = self._pages[after] = asyncio.create_task(read())
+            if len(self._pages) > PAGES:
+                del self._pages[next(iter(self._pages))]
+        try:
+            # One listener that leaves must not end what others wait for.
+            found = await asyncio.shield(task)
+        except HpoError:
+            self._pages.pop(after, None)
+            raise
+        if len(found) < PAGE:  # more may come
+            self._pages.pop(after, None)
+        return found
 
     def begin(self, after: int) -> None:
         self.last = self._floor = after
@@ -144,7 +165,7 @@ class _Feed:
         """Whether whatever comes after an id will be found here."""
         return self.task is not None and after >= self._floor
 
-    def since(self, after: int) -> list[tuple[int, bytes]]:
+    def since(self, after: int) -> list[Sent]:
         found = []
         for event in reversed(self._recent):
             if event[0] <= after:
@@ -152,7 +173,7 @@ class _Feed:
             found.append(event)
         return found[::-1]
 
-    def add(self, events: Sequence[tuple[int, bytes]]) -> None:
+    def add(self, events: Sequence[Sent]) -> None:
         for event in events:
             if len(self._recent) == self._recent.maxlen:
                 self._floor = self._recent[0][0]

@@ -151,7 +151,8 @@ class Worker:
 
 
 async def drive(url: str, token: str, load: Load, name: str, *, clients: int, seconds: float, pause: float) -> None:
-    connector = aiohttp.TCPConnector(limit=2 * clients)
+    # The server closes a connection that was idle for 5 s; not in the moment in which it is used again.
+    connector = aiohttp.TCPConnector(limit=2 * clients, keepalive_timeout=3)
     headers = {"Authorization": f"Bearer {token}"}
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(url, headers=headers, connector=connector, timeout=timeout) as http:
@@ -203,11 +204,13 @@ def compare(database: str, load: Load) -> dict[str, int]:
             if token is None:
                 break
         waiting = {name for name in load.cancelled if not states[name].is_final}
-        until = time.monotonic() + 15  # a cancelled study ends when its trials have
+        until = time.monotonic() + 120  # a cancelled study ends when its trials have
         while waiting and time.monotonic() < until:
             waiting = {name for name in waiting if not store.study(name).state.is_final}
             time.sleep(0.2)
         ends = {name: store.study(name).state for name in load.cancelled}
+        for name in [name for name, end in ends.items() if end is not StudyState.CANCELLED][:3]:
+            print(name, ends[name], [(e.kind, dict(e.data)) for e in store.events(name)][-6:], file=sys.stderr)
         for name in names:
             reports = store.measurements(name, page_size=1000).items
             found.update((name, report.trial, report.step) for report in reports)
@@ -216,12 +219,15 @@ def compare(database: str, load: Load) -> dict[str, int]:
             )
             wrong += store.counts(name).steps != len(reports)
     return {
-        "lost": len(load.reports.keys() - found.keys()) + len(load.studies - set(names))
-        + sum(store_state is not StudyState.CANCELLED for store_state in ends.values()),
-        "doubled": sum(count - 1 for count in found.values()) + len(found.keys() - load.reports.keys())
-        + len(names) - len(set(names)) + len(set(names) - load.studies),
+        "lost": len(load.reports.keys() - found.keys()) + len(load.studies - set(names)),
+        "doubled": sum(count - 1 for count in found.values())
+        + len(found.keys() - load.reports.keys())
+        + len(names)
+        - len(set(names))
+        + len(set(names) - load.studies),
         "wrong": wrong,
-    }  # fmt: skip
+        "not_cancelled": sum(end is not StudyState.CANCELLED for end in ends.values()),
+    }
 
 
 def p95(seconds: list[float]) -> float:

@@ -194,3 +194,21 @@ def test_a_stream_tells_nothing_of_another_study_that_has_taken_the_name(
         return heard
 
     assert asyncio.run(scene()) == list(range(1, 22))
+
+
+def test_those_who_replay_a_long_past_share_its_pages(book: Store, lease: Lease, watched: Any) -> None:
+    """While as many as there are pages come along together, each full page is read once."""
+    happen(book, lease, 3 * PAGE)
+    book.set_study_state(NAME, StudyState.CANCELLED)
+
+    async def scene() -> list[list[int]]:
+        feeds = Feeds(watched, poll_seconds=0.002)
+        heard: list[list[int]] = [[] for _ in range(30)]
+        tasks = [asyncio.create_task(listen(feeds.follow(book.study(NAME), 0), each)) for each in heard]
+        await asyncio.wait_for(asyncio.gather(*tasks), 60)
+        return heard
+
+    heard = asyncio.run(scene())
+    stored = [event.id for start in range(0, 4 * PAGE, PAGE) for event in book.events(NAME, after=start, limit=PAGE)]
+    assert all(each == stored for each in heard)
+    assert {watched.read[number] for number in stored[: 3 * PAGE]} == {1}
