@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from hpo.engine.messages import Assignment, Ended, Failure, Hello, Left, Next, Report, Reported, Request
-from hpo.trial import FailureCause, Params
+from hpo.engine.jobs import Group, Job
+from hpo.engine.messages import Ended, Failure, Hello, Left, Next, Report, Reported, Request
+from hpo.trial import Params
 
 ERROR_GRACE_SECONDS = 5.0
 """How long the other ranks of a group may take to end after one of them failed. A rank that hangs in a collective
@@ -34,48 +35,6 @@ class Caller:
     group: int
     attempt: int
     rank: int
-
-
-@dataclass(slots=True, kw_only=True)
-class _Job:
-    number: int
-    trial: int
-    params: Params
-    generation: int = 0
-    checkpoint: str | None = None
-    inherit: str | None = None
-    delivered: int = 0
-    """The last step whose report went to the lease."""
-    proceeded: int = 0
-    """The last step that the lease let go on."""
-    pending: Report | None = None
-    """The report that the lease has not heard of yet."""
-    result: Ended | None = None
-    """Set once the job has ended by itself."""
-    hear: Callable[[Report | Ended], None] | None = None
-    """What the lease waits with for what comes next."""
-    losses: int = 0
-    cancelled: bool = False
-    left: bool = False
-    """No worker is at it, and none will be."""
-    outcomes: dict[int, Failure | None] = field(default_factory=dict)
-    """How each rank left the trainable."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Group:
-    attempt: int = 0
-    is_ready: bool = False
-    turn: int = 0
-    job: int | None = None
-    must_renew: bool = False
-    error: str | None = None
-    retired: bool = False
-    """It goes home, since the study has fewer groups now."""
-    waiting: dict[int, Request] = field(default_factory=dict)
-    """What each rank has asked and got no answer to."""
-    give_up_at: float | None = None
-    """When the ranks that have not left a trainable that failed are taken to hang."""
 
 
 class Conductor:
@@ -92,8 +51,8 @@ class Conductor:
         self._send = send
         self._world_size, self._max_losses, self._grace = world_size, max_losses, error_grace_seconds
         self._queue: deque[int] = deque()
-        self._jobs: dict[int, _Job] = {}
-        self._groups: dict[int, _Group] = {}
+        self._jobs: dict[int, Job] = {}
+        self._groups: dict[int, Group] = {}
         self._next_job = 1
         self._num_to_retire = 0
         self._closed = False
@@ -106,11 +65,9 @@ class Conductor:
 
     def begin(self, group: int) -> int:
         """A group has new processes: the number of this attempt. What the former ones trained is queued again."""
-        state = self._groups.setdefault(group, _Group())
+        state = self._groups.setdefault(group, Group())
         self._requeue_lost(state)
-        state.attempt += 1
-        state.turn, state.job, state.must_renew, state.error, state.give_up_at = 0, None, False, None, None
-        state.waiting.clear()
+        state.begin()
         self._serve_all()
         return state.attempt
 
@@ -130,15 +87,15 @@ class Conductor:
     def close(self) -> None:
         """Let all workers go home: the study is over."""
         self._closed = True
-        self._serve_all()
         for job in self._jobs.values():
-            self._tell(job)
+            job.end()
+        self._serve_all()
 
     def check(self, now: float) -> None:
         """Give up ranks that hang: of groups in which one has failed by now. `now` is in s, of any clock."""
         for group, state in self._groups.items():
             job = self._jobs.get(state.job) if state.job is not None else None
-            if job is None or job.left or all(outcome is None for outcome in job.outcomes.values()):
+            if job is None or job.has_left or all(outcome is None for outcome in job.outcomes.values()):
                 state.give_up_at = None
             elif state.give_up_at is None:
                 state.give_up_at = now + self._grace
@@ -157,7 +114,7 @@ class Conductor:
         inherit: str | None = None,
     ) -> int:
         """Queue a leg of a trial, of which there is one lease; the number of its job."""
-        job = _Job(
+        job = Job(
             number=self._next_job,
             trial=trial,
             params=params,
@@ -174,28 +131,26 @@ class Conductor:
     def advance(self, number: int, after: int, hear: Callable[[Report | Ended], None]) -> None:
         """Let the job go on after step `after` (0 at the start); `hear` is called once, with what comes next."""
         job = self._jobs.get(number)
-        if job is None or job.cancelled:
+        if job is None:
             hear(Ended())
             return
-        job.hear = hear
         if after > job.proceeded:
             job.proceeded = after
             self._serve_job(job)
-        self._tell(job)
+        job.listen(hear)
 
     def cancel(self, number: int) -> None:
         """The trial is over: its group leaves it at its next report. Harmless for a job that has ended."""
         job = self._jobs.get(number)
         if job is None:
             return
-        job.cancelled = True
+        job.end()
         if number in self._queue:
             self._queue.remove(number)
-            job.left = True
-        if job.left:
+            job.has_left = True
+        if job.has_left:
             del self._jobs[number]
         self._serve_job(job)
-        self._tell(job)
 
     # -- the workers' side --------------------------------------------------------------------------------
     def ask(self, caller: Caller, request: Request) -> None:
@@ -216,33 +171,15 @@ class Conductor:
                     state.is_ready, state.error = True, request.error
                 self._send(caller, None)
                 return
-            case Reported() if caller.rank == 0:
-                self._take(caller.group, request)
+            case Reported() if caller.rank == 0 and request.job in self._jobs:
+                self._jobs[request.job].take(request, caller.group)
             case Left():
                 self._note(state, caller.rank, request)
         state.waiting[caller.rank] = request
         self._serve(caller.group)
 
     # -- inside -------------------------------------------------------------------------------------------
-    def _take(self, group: int, request: Reported) -> None:
-        """The report of a group's first rank."""
-        job = self._jobs.get(request.job)
-        if job is None or job.cancelled or job.left:
-            return
-        if request.checkpoint is not None:
-            job.checkpoint = request.checkpoint.path
-        if request.step > job.delivered:
-            job.delivered = request.step
-            job.pending = Report(
-                step=request.step,
-                metrics=request.metrics,
-                checkpoint=request.checkpoint,
-                group=group,
-                requeued=job.losses,
-            )
-            self._tell(job)
-
-    def _note(self, state: _Group, rank: int, request: Left) -> None:
+    def _note(self, state: Group, rank: int, request: Left) -> None:
         job = self._jobs.get(request.job)
         if job is not None and state.job == request.job:
             job.outcomes[rank] = request.failure
@@ -253,7 +190,7 @@ class Conductor:
         for group in self._groups:
             self._serve(group)
 
-    def _serve_job(self, job: _Job) -> None:
+    def _serve_job(self, job: Job) -> None:
         for group, state in self._groups.items():
             if state.job == job.number:
                 self._serve(group)
@@ -269,13 +206,13 @@ class Conductor:
                 case Next() if self._closed or state.retired:
                     self._answer(group, state, rank, None)
                 case Next() if state.turn > request.turn:
-                    self._answer(group, state, rank, self._assignment(state))
+                    job = self._jobs.get(state.job) if state.job is not None else None
+                    # Without it the others have given this rank up already, and the group is renewed.
+                    self._answer(group, state, rank, job.assignment(state.turn) if job else None)
                 case Reported():
                     job = self._jobs.get(request.job)
-                    if job is None or job.cancelled or job.left or self._closed:
-                        self._answer(group, state, rank, False)
-                    elif job.proceeded >= request.step:
-                        self._answer(group, state, rank, True)
+                    if (goes_on := job.decided(request.step) if job else False) is not None:
+                        self._answer(group, state, rank, goes_on)
                 case Left():
                     job = self._jobs.get(request.job)
                     if job is None or state.job != request.job:
@@ -283,7 +220,7 @@ class Conductor:
                     elif len(job.outcomes) >= self._world_size:
                         self._all_left(group, state, job)
 
-    def _next(self, state: _Group) -> None:
+    def _next(self, state: Group) -> None:
         """The first rank of a group is free: let the group go home, or give it the first job that waits."""
         if self._closed or state.retired or state.turn > _turn(state.waiting[0]):
             return
@@ -295,20 +232,7 @@ class Conductor:
             state.turn += 1
             self._jobs[state.job].outcomes = {}
 
-    def _assignment(self, state: _Group) -> Assignment:
-        assert state.job is not None
-        job = self._jobs[state.job]
-        return Assignment(
-            turn=state.turn,
-            job=job.number,
-            trial=job.trial,
-            params=job.params,
-            generation=job.generation,
-            checkpoint=job.checkpoint,
-            inherit=None if job.checkpoint else job.inherit,
-        )
-
-    def _all_left(self, group: int, state: _Group, job: _Job) -> None:
+    def _all_left(self, group: int, state: Group, job: Job) -> None:
         """All ranks have left the trainable, or no more are waited for."""
         failures = [outcome for outcome in job.outcomes.values() if outcome is not None]
         if failures and len(job.outcomes) < self._world_size and all(failure.collateral for failure in failures):
@@ -318,43 +242,28 @@ class Conductor:
         self._finish(job, min(failures, key=lambda failure: failure.collateral, default=None))
         self._answer_left(group, state, renews=state.must_renew)
 
-    def _answer_left(self, group: int, state: _Group, *, renews: bool) -> None:
+    def _answer_left(self, group: int, state: Group, *, renews: bool) -> None:
         for rank in [rank for rank, request in state.waiting.items() if isinstance(request, Left)]:
             self._answer(group, state, rank, renews)
 
-    def _answer(self, group: int, state: _Group, rank: int, answer: object) -> None:
+    def _answer(self, group: int, state: Group, rank: int, answer: object) -> None:
         del state.waiting[rank]
         self._send(Caller(group, state.attempt, rank), answer)
 
-    def _finish(self, job: _Job, failure: Failure | None) -> None:
-        if job.left:
-            return
-        job.left = True
-        if job.cancelled:
+    def _finish(self, job: Job, failure: Failure | None) -> None:
+        job.finish(failure)
+        if job.is_over:
             self._jobs.pop(job.number, None)
-        else:
-            job.result = Ended(failure=failure)
-            self._tell(job)
 
-    def _tell(self, job: _Job) -> None:
-        """Let the lease hear what has come, if something has."""
-        event = Ended() if job.cancelled or self._closed else job.pending or job.result
-        if (hear := job.hear) is not None and event is not None:
-            job.hear = job.pending = None
-            hear(event)
-
-    def _requeue_lost(self, state: _Group) -> None:
+    def _requeue_lost(self, state: Group) -> None:
         """The group's processes were lost; its job goes on elsewhere, or fails if that happened too often."""
         job = self._jobs.get(state.job) if state.job is not None else None
-        if job is None or job.left:
+        if job is None or job.has_left:
             return
-        job.losses += 1
-        job.outcomes = {}
-        if job.cancelled or job.losses > self._max_losses:
-            message = f"its worker group was lost {job.losses} times, and retry.lost_workers is {self._max_losses}"
-            self._finish(job, Failure(message=message, cause=FailureCause.PREEMPTED))
-        else:
+        if job.lose(self._max_losses):
             self._queue.appendleft(job.number)
+        elif job.is_over:
+            del self._jobs[job.number]
 
 
 _GOODBYES: dict[type[Request], bool | None] = {Hello: None, Next: None, Reported: False, Left: True}

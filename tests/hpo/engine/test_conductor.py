@@ -199,6 +199,20 @@ def test_an_error_of_one_rank_fails_the_trial_and_renews_the_group_when_the_othe
     assert ranks[0].leave() is True
 
 
+def test_a_rank_that_comes_for_a_trial_that_the_others_have_given_up_goes_home() -> None:
+    play = Play(world_size=2)
+    first, second = play.group()
+    lease = play.lease()
+    first.next()
+    first.leave(Failure(message="ValueError: no"))
+    play.pass_time(1.0)
+    play.pass_time(5.1)
+    assert first.answer is True
+    assert lease.end is not None
+    play.conductor.cancel(lease.job)
+    assert second.next() is None
+
+
 def test_a_rank_that_has_returned_waits_for_the_others_as_long_as_they_train() -> None:
     play = Play(world_size=2)
     lease, ranks = all_at_work(play)
