@@ -196,7 +196,7 @@ class Settings(BaseSettings):
         """The token, written to `$HPO_HOME/token` for its owner's eyes only if there is none; the service's."""
         if token := self.known_token():
             return token
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.home / "token"
         path.unlink(missing_ok=True)  # an empty one
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

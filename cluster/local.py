@@ -114,7 +114,7 @@ def up(
     ClusterError: a port is taken, Ray isn't installed, or the head doesn't come up.
     """
     home = home.absolute()
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     running = status(home)
     if running is not None:
         return LocalCluster(**{**asdict(running), "already_running": True})

@@ -73,7 +73,7 @@ def start(settings: Settings, *, timeout_seconds: float = 60.0) -> Service:
 
 
 def _spawn(settings: Settings) -> Service:
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     source = Path(__file__).resolve().parents[2]
     environment = {**os.environ, **settings.job_environment()}
     if source.name != "site-packages":  # run from a checkout

@@ -87,7 +87,7 @@ def restore(url: str, source: Path, *, force: bool = False) -> Copy:
             )
     if target_path.exists() and target_path.samefile(source):
         raise StoreError(f"{source} is the database itself; give a backup of it")
-    target_path.parent.mkdir(parents=True, exist_ok=True)
+    target_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _explained(target_path), closing(_open(target_path, "rwc")) as target, closing(_open(source, "ro")) as copy:
         _take_alone(target, target_path)
         if (there := _num_studies(target)) and not force:

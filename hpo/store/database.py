@@ -109,7 +109,7 @@ class Database:
             yield
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = os.open(self.path.parent, os.O_RDONLY)
         except OSError as error:
             raise StoreError(

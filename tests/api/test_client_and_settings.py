@@ -17,6 +17,7 @@ from api.settings import Settings
 from hpo import specfile
 from hpo.errors import ServiceError
 from hpo.protocols import Store
+from hpo.store import open_store
 from hpo.trial import Inheritance
 
 
@@ -131,6 +132,14 @@ class TestSettings:
         assert len(token) >= 32
         assert settings.ensure_token() == token == settings.known_token()
         assert stat.S_IMODE((tmp_path / "home" / "token").stat().st_mode) == 0o600
+
+    def test_a_home_is_made_for_its_owner_only_and_one_that_is_there_stays_as_it_is(self, tmp_path: Path) -> None:
+        homes = [tmp_path / name for name in ("token", "database", "there")]
+        homes[2].mkdir(mode=0o755)
+        Settings(home=homes[0]).ensure_token()
+        for home in homes[1:]:
+            open_store(Settings(home=home).database_url).close()
+        assert [stat.S_IMODE(home.stat().st_mode) for home in homes] == [0o700, 0o700, 0o755]
 
     def test_the_token_of_a_cluster_elsewhere_is_given_and_that_of_our_own_is_found(self, tmp_path: Path) -> None:
         settings = Settings(home=tmp_path)

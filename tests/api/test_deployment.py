@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from api.cli.checks import all_checks
@@ -171,3 +172,9 @@ def test_the_doctor_says_what_may_run(settings: Settings) -> None:
     found = {check.what: check.found for check in all_checks(settings)}
     assert found["trainables"] == "headlines, mine:tr*"
     assert found["working folders"] == "are refused (HPO_PACKAGES)"
+
+
+def test_in_docker_compose_what_trains_doesnt_get_the_services_token() -> None:
+    compose = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text(encoding="utf-8"))
+    have = {name for name, service in compose["services"].items() if "HPO_TOKEN" in service["environment"]}
+    assert have == {"api"}
