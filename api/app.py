@@ -81,7 +81,8 @@ def create_app(settings: Settings, store: Store, *, controller: Controller | Non
         generate_unique_id_function=lambda route: route.name,  # the function that answers: `create_study`
     )  # fmt: skip
     app.state.settings, app.state.store, app.state.controller = settings, store, controller
-    app.state.desk, app.state.feeds, app.state.turns = desk, Feeds(store), Turns()
+    app.state.desk, app.state.feeds = desk, Feeds(store)
+    app.state.submissions, app.state.reckonings = Turns(), Turns()
     app.state.occupancy = Occupancy(store, controller.cluster if controller is not None else None)
     app.state.token = settings.ensure_token()
     app.state.gate = Gate(store, app.state.token, rate=settings.rate_limit)

@@ -1,7 +1,7 @@
 """Requests that keep a processor busy for seconds take turns, so that all others are still answered at once.
 
-A few run at a time, and fewer of one project; the others wait without a thread. Once many wait, more are told to come
-again (429). In this process only, as the rates are (`api.rates`).
+Of each kind a few run at a time, and fewer of one project; the others wait without a thread. Once many wait, more are
+told to come again (429). In this process only, as the rates are (`api.rates`).
 """
 
 from __future__ import annotations
@@ -48,13 +48,23 @@ class Turns:
                 del self._here[project], self._projects[project]
 
 
-async def take_turn(request: Request, access: AccessParam) -> AsyncIterator[None]:
-    """For a route: its answer is made within the turn, and sent after it."""
-    turns: Turns = request.app.state.turns
+async def to_submit(request: Request, access: AccessParam) -> AsyncIterator[None]:
+    """For a route that checks a specification, its data or trials from elsewhere."""
     await request.body()  # before: nobody holds a turn by sending slowly
+    turns: Turns = request.app.state.submissions
     async with turns.of(access.home):
         yield
 
 
-TAKES_TURNS = [Depends(take_turn, scope="function")]
-"""The dependencies of such a route."""
+async def to_reckon(request: Request, access: AccessParam) -> AsyncIterator[None]:
+    """For a route that simulates a study or works out what one comes to: a submission doesn't wait for these."""
+    await request.body()
+    turns: Turns = request.app.state.reckonings
+    async with turns.of(access.home):
+        yield
+
+
+# The answer is made within the turn, and sent after it.
+SUBMITS = [Depends(to_submit, scope="function")]
+RECKONS = [Depends(to_reckon, scope="function")]
+"""The dependencies of such routes."""

@@ -16,7 +16,7 @@ from api.errors import ApiError
 from api.requests import KeyParam, WhoParam
 from api.routes.common import StoreParam, StudyName, carries, problems, study_answer
 from api.schemas.studies import StudyAnswer
-from api.turns import TAKES_TURNS
+from api.turns import SUBMITS
 from hpo import compatibility, specfile
 from hpo.errors import Problem
 from hpo.report import imports
@@ -68,7 +68,7 @@ def export_study(
 
 @router.post(
     "/studies:import", status_code=status.HTTP_201_CREATED, responses=problems(409) | carries(201, "ETag", "Location"),
-    openapi_extra=described(StudyImport), summary="Import a finished study", dependencies=TAKES_TURNS,
+    openapi_extra=described(StudyImport), summary="Import a finished study", dependencies=SUBMITS,
 )  # fmt: skip
 def import_study(
     body: Body, response: Response, store: StoreParam, access: AccessParam, who: WhoParam, key: KeyParam

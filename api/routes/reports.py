@@ -19,7 +19,7 @@ from api.reports import (
 )
 from api.routes.common import PageSize, PageToken, StoreParam, StudyName, page_answer, problems
 from api.schemas.base import ListAnswer
-from api.turns import TAKES_TURNS
+from api.turns import RECKONS
 from hpo.report.tables import pages
 from hpo.store import paging
 
@@ -36,7 +36,7 @@ _PAGE: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/report", response_class=HTMLResponse, responses=_PAGE, summary="Report a study", dependencies=TAKES_TURNS)
+@router.get("/report", response_class=HTMLResponse, responses=_PAGE, summary="Report a study", dependencies=RECKONS)
 def report(study: StudyName, store: StoreParam) -> HTMLResponse:
     """One HTML file with everything in it: what was found, and how. It asks nobody for anything; 5 MB."""
     from hpo.report.page import page  # loads Optuna and Plotly, which no other route needs
@@ -47,7 +47,7 @@ def report(study: StudyName, store: StoreParam) -> HTMLResponse:
     return HTMLResponse(content, headers=headers)
 
 
-@router.get("/importance", summary="Which parameters matter", dependencies=TAKES_TURNS)
+@router.get("/importance", summary="Which parameters matter", dependencies=RECKONS)
 def importance(study: StudyName, store: StoreParam) -> ImportancesAnswer:
     """How far a parameter's values among the best tenth of the trials are from its values among all (PED-ANOVA)."""
     from hpo.report.importance import METHOD, importances
@@ -58,7 +58,7 @@ def importance(study: StudyName, store: StoreParam) -> ImportancesAnswer:
     return ImportancesAnswer(metric=spec.objective.metric, method=METHOD, note=found.note, items=items)
 
 
-@router.get("/pareto", summary="The Pareto front", dependencies=TAKES_TURNS)
+@router.get("/pareto", summary="The Pareto front", dependencies=RECKONS)
 def pareto(study: StudyName, store: StoreParam) -> ParetoAnswer:
     """The trials that no other one dominates, by what they reported last; with one objective, the best."""
     from hpo.report.analysis import candidates
@@ -72,7 +72,7 @@ def pareto(study: StudyName, store: StoreParam) -> ParetoAnswer:
     return ParetoAnswer(metrics=[each.metric for each in spec.objectives], items=items)
 
 
-@router.get("/rungs", summary="The rungs", dependencies=TAKES_TURNS)
+@router.get("/rungs", summary="The rungs", dependencies=RECKONS)
 def rungs(study: StudyName, store: StoreParam) -> RungsAnswer:
     """How many trials reached each rung, and how many went on from there."""
     from hpo.report import analysis
@@ -83,7 +83,7 @@ def rungs(study: StudyName, store: StoreParam) -> RungsAnswer:
     return RungsAnswer(metric=found.spec.objective.metric, items=items)
 
 
-@router.get("/rungs/{step}", responses=problems(400), summary="A rung's trials", dependencies=TAKES_TURNS)
+@router.get("/rungs/{step}", responses=problems(400), summary="A rung's trials", dependencies=RECKONS)
 def rung(
     study: StudyName, step: RungStep, store: StoreParam, page_size: PageSize = 100, page_token: PageToken = None
 ) -> ListAnswer[RungValueAnswer]:

@@ -16,7 +16,7 @@ from api.requests import KeyParam, VersionParam, WhoParam
 from api.routes.common import SettingsParam, StoreParam, StudyName, TrialNumber, carries, problems, study_answer
 from api.schemas.studies import StudyAnswer
 from api.submission import accept
-from api.turns import TAKES_TURNS
+from api.turns import SUBMITS
 from hpo.constraints import as_float, check_initial
 from hpo.errors import InvalidSpecError, Problem, StudyExistsError, StudyStateError
 from hpo.protocols import MAX_PAGE_SIZE, Store
@@ -69,7 +69,7 @@ def change_study(
 
 @router.post(
     ":fork", status_code=status.HTTP_201_CREATED, responses=problems(409) | carries(201, "ETag", "Location"),
-    summary="Start another study from this one", openapi_extra=described(ForkRequest), dependencies=TAKES_TURNS,
+    summary="Start another study from this one", openapi_extra=described(ForkRequest), dependencies=SUBMITS,
 )  # fmt: skip
 def fork_study(
     study: StudyName, body: Body, response: Response, store: StoreParam, settings: SettingsParam, who: WhoParam,

@@ -43,7 +43,7 @@ from api.schemas.studies import (
 )
 from api.settings import Settings
 from api.submission import accept
-from api.turns import TAKES_TURNS
+from api.turns import RECKONS, SUBMITS
 from hpo.engine.files import StorageError, open_storage
 from hpo.errors import InvalidSpecError, Problem
 from hpo.page import NEWEST_FIRST
@@ -88,7 +88,7 @@ def _folder(settings: Settings, package: str | None) -> Path | None:
 
 @router.post(
     "/studies", status_code=status.HTTP_201_CREATED, responses=problems(409) | carries(201, "ETag", "Location"),
-    openapi_extra=_BODY, summary="Submit a study", dependencies=TAKES_TURNS,
+    openapi_extra=_BODY, summary="Submit a study", dependencies=SUBMITS,
 )  # fmt: skip
 def create_study(
     body: Body,
@@ -112,7 +112,7 @@ def create_study(
 
 @router.post(
     "/studies:validate", openapi_extra=_BODY,
-    summary="Check a specification", dependencies=TAKES_TURNS,
+    summary="Check a specification", dependencies=SUBMITS,
 )  # fmt: skip
 def validate_study(body: Body, settings: SettingsParam, store: StoreParam, access: AccessParam) -> ValidAnswer:
     """Say what is wrong with a specification, or how it would run. Nothing is created."""
@@ -123,7 +123,7 @@ def validate_study(body: Body, settings: SettingsParam, store: StoreParam, acces
 
 
 @router.post(
-    "/studies:preview", openapi_extra=_BODY, summary="Plan a study", dependencies=TAKES_TURNS,
+    "/studies:preview", openapi_extra=_BODY, summary="Plan a study", dependencies=RECKONS,
 )  # fmt: skip
 def preview_study(
     body: Body,

@@ -14,11 +14,13 @@ from fastapi.routing import APIRoute
 
 from api.app import GUARDED
 from api.errors import ApiError
-from api.turns import A_PROJECT, AT_ONCE, MAX_WAITING, Turns, take_turn
+from api.turns import A_PROJECT, AT_ONCE, MAX_WAITING, Turns, to_reckon, to_submit
 
-LONG = {
-    "POST /v1/studies", "POST /v1/studies:validate", "POST /v1/studies:preview", "POST /v1/studies:import",
-    "POST /v1/studies/{study}:fork", "GET /v1/studies/{study}/report", "GET /v1/studies/{study}/importance",
+SUBMISSIONS = {
+    "POST /v1/studies", "POST /v1/studies:validate", "POST /v1/studies:import", "POST /v1/studies/{study}:fork",
+}  # fmt: skip
+RECKONINGS = {
+    "POST /v1/studies:preview", "GET /v1/studies/{study}/report", "GET /v1/studies/{study}/importance",
     "GET /v1/studies/{study}/pareto", "GET /v1/studies/{study}/rungs", "GET /v1/studies/{study}/rungs/{step}",
 }  # fmt: skip
 
@@ -96,15 +98,16 @@ def test_where_too_many_wait_more_are_told_to_come_again_and_other_projects_are_
     asyncio.run(scene())
 
 
-def test_every_route_that_takes_long_takes_turns() -> None:
+@pytest.mark.parametrize(("turn", "those"), [(to_submit, SUBMISSIONS), (to_reckon, RECKONINGS)])
+def test_every_route_that_takes_long_takes_turns(turn: object, those: set[str]) -> None:
     routes = [route for module in GUARDED for route in module.router.routes if isinstance(route, APIRoute)]
     found = {
         f"{method} {route.path_format}"
         for route in routes
-        if any(each.dependency is take_turn for each in route.dependencies)
+        if any(each.dependency is turn for each in route.dependencies)
         for method in route.methods
     }
-    assert found == LONG
+    assert found == those
 
 
 def test_nobody_holds_a_turn_by_sending_slowly(server: str, token: str, http: httpx.Client, spec: Any) -> None:
