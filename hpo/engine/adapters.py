@@ -48,17 +48,12 @@ class SearchAdapter(TuneSearcher):
         ledger: Ledger,
         fixed: dict[str, ParamValue],
         num_groups: Callable[[], int],
-        poll: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
-        self._ledger, self._fixed, self._num_groups, self._poll = ledger, fixed, num_groups, poll
+        self._ledger, self._fixed, self._num_groups = ledger, fixed, num_groups
         self._legs = itertools.count()
 
     def suggest(self, trial_id: str) -> Any:
-        if not self._ledger.at_work:
-            # While it has no trial at all, Tune asks for one every second and does nothing else: not even the scheduler
-            # is asked, which polls otherwise. A study that may train nothing for a while must hear when it may again.
-            self._poll()
         is_free = len(self._ledger.at_work) < self._num_groups()
         leg = self._ledger.next() if is_free else None
         if leg is None:

@@ -71,10 +71,19 @@ class Conductor:
         self._serve_all()
         return state.attempt
 
-    def group_ended(self, group: int) -> None:
-        """A group's Ray Train run is over for good: what it was training goes on elsewhere."""
+    def group_lost(self, group: int) -> None:
+        """A group's processes are gone: what they were training goes on elsewhere, if others are free before it is
+        back."""
         if group in self._groups and not self._closed:
             self.begin(group)
+
+    def group_ended(self, group: int) -> None:
+        """A group's Ray Train run is over for good. It counts among those that were to go home."""
+        state = self._groups.setdefault(group, Group())
+        if not state.retired and self._num_to_retire > 0:
+            self._num_to_retire -= 1
+            state.retired = True
+        self.group_lost(group)
 
     def retire(self, count: int) -> int:
         """Let so many groups go home, each when it is free. A negative number keeps some that were about to; how many

@@ -34,6 +34,10 @@ class Exchange:
         """A group has these workers from now on, by rank; each has a method `exchange` (see `trainer.py`)."""
         self._arrived.put(lambda: self._begin(group, actors))
 
+    def disconnect(self, group: int) -> None:
+        """A group's workers are gone. It may come back with others."""
+        self._arrived.put(lambda: self.conductor.group_lost(group))
+
     def group_ended(self, group: int) -> None:
         """A group's Ray Train run is over for good."""
         self._arrived.put(lambda: self.conductor.group_ended(group))
@@ -52,7 +56,7 @@ class Exchange:
     def kill(self) -> None:
         """End all workers that are left."""
         for actor in self._actors.values():
-            ray.kill(actor)
+            _end(actor)
 
     def _begin(self, group: int, actors: Sequence[Any]) -> None:
         attempt = self.conductor.begin(group)
@@ -84,6 +88,17 @@ class Exchange:
             self.conductor.ask(caller, request)
 
     def _lose(self, caller: Caller, error: BaseException) -> None:
-        """Ray Train brings its group back, as another attempt, or says that it has ended."""
+        """Ray Train brings its group back, as another attempt, or says that it has ended.
+
+        A call may also fail while the process lives, as when a connection breaks. Its training would wait for ever for
+        an answer, and Ray Train would find it well: so it is ended.
+        """
         log.debug("%s is lost: %s", caller, error)
-        del self._actors[caller]
+        _end(self._actors.pop(caller))
+
+
+def _end(actor: Any) -> None:
+    try:
+        ray.kill(actor)
+    except ray.exceptions.RayError as error:
+        log.debug("an actor can't be ended: %s", error)

@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -80,9 +81,11 @@ class WorkerGroups:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.is_closed = True
-        self.conductor.close()
-        self._wait_for_ends(self.leave_seconds)
-        self.exchange.kill()  # workers that are still at a step
+        try:
+            self.conductor.close()
+            self._wait_for_ends(self.leave_seconds)
+        finally:
+            self.exchange.kill()  # workers that are still at a step
         self._wait_for_ends(KILL_SECONDS)
 
     def _wait_for_ends(self, seconds: float) -> None:
@@ -158,8 +161,7 @@ class WorkerGroups:
                 "storage": str(self._storage),
                 "trials_folder": str(self._storage / f"trials-{self._run}"),
             },
-            connect=lambda actors: self._connect(group, actors),
-            is_over=lambda: self.is_closed,
+            leader=_Leader(self, group),
             backend_config=_backend(resources),
             scaling_config=ScalingConfig(
                 num_workers=resources.workers,
@@ -182,12 +184,26 @@ class WorkerGroups:
         finally:
             self.exchange.group_ended(group)
 
-    def _connect(self, group: int, actors: Sequence[Any]) -> None:
-        if not self.is_closed:
-            self.exchange.connect(group, actors)
+
+@dataclass(frozen=True, slots=True)
+class _Leader:
+    """Of one of the groups: their exchange."""
+
+    groups: WorkerGroups
+    group: int
+
+    def connect(self, actors: Sequence[Any]) -> None:
+        if not self.groups.is_closed:
+            self.groups.exchange.connect(self.group, actors)
             return
         for actor in actors:  # they have started too late
             ray.kill(actor)
+
+    def disconnect(self) -> None:
+        self.groups.exchange.disconnect(self.group)
+
+    def is_over(self) -> bool:
+        return self.groups.is_closed
 
 
 def _backend(resources: Resources) -> BackendConfig:

@@ -23,6 +23,8 @@ class Job:
     """The last step that was reported."""
     proceeded: int = 0
     """The last step that the lease let go on."""
+    told: int = 0
+    """The last step that a rank of the present workers was told to go on after."""
     losses: int = 0
     is_over: bool = False
     """The lease wants no more of it."""
@@ -58,10 +60,18 @@ class Job:
             self._tell()
 
     def decided(self, step: int) -> bool | None:
-        """What the rank that has reported a step is told: whether it may go on; None where it must wait."""
-        if self.is_over or self.has_left:
-            return False
-        return True if self.proceeded >= step else None
+        """What the rank that has reported a step is told: whether it may go on; None where it must wait.
+
+        The same for all ranks, also when the trial is cancelled between two of them: else the one that goes on would
+        wait in a collective operation for the one that has left.
+        """
+        if step > self.told:
+            if self.is_over or self.has_left:
+                return False
+            if self.proceeded < step:
+                return None
+            self.told = step
+        return True
 
     def finish(self, failure: Failure | None) -> None:
         """It has ended by itself."""
@@ -77,7 +87,7 @@ class Job:
     def lose(self, at_most: int) -> bool:
         """Its workers are gone; whether others are to go on with it."""
         self.losses += 1
-        self.outcomes = {}
+        self.told, self.outcomes = 0, {}
         if not self.is_over and self.losses <= at_most:
             return True
         message = f"its worker group was lost {self.losses} times, and retry.lost_workers is {at_most}"

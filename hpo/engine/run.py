@@ -199,7 +199,7 @@ def _tune(
     if escape:
         search, schedule = escape.adapters(ledger, workers.conductor.cancel, poll, workers.size)
     else:
-        search = SearchAdapter(ledger, dict(spec.fixed), lambda: workers.size, poll)
+        search = SearchAdapter(ledger, dict(spec.fixed), lambda: workers.size)
         schedule = ScheduleAdapter(ledger, workers.conductor.cancel, poll, lambda: workers.size)
         ledger.orders.on_stop, ledger.orders.on_change = schedule.leave, change
 

@@ -192,10 +192,24 @@ class Leases:
         self._due.clear()
 
 
+class _NeverShort:
+    """In the place of what warns of trials that find no resources: leases need none."""
+
+    def on_no_available_trials(self, trials: list[Any]) -> None:
+        """Nothing."""
+
+
 class _Controller(TuneController):
     def __init__(self, leases: Leases, **given: Any) -> None:
         super().__init__(**given)
         self._actor_manager = leases
+        self._insufficient_resources_manager = _NeverShort()
+
+    def _update_trial_queue(self, blocking: bool = False, timeout: int = 600) -> bool:
+        """It never blocks. By itself it asks for a trial every second where there is none, and does nothing else for
+        ten minutes: nobody would hear the workers, or what is asked of the study."""
+        added: bool = super()._update_trial_queue(blocking=False)
+        return added
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Nothing: it is never restored."""

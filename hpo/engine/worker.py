@@ -42,9 +42,8 @@ class RenewGroup(Exception):
 def serve(config: Mapping[str, Any]) -> None:
     """The train loop of a group: serves trial after trial until the study is over. Ray ends it if its driver dies."""
     context = ray.train.get_context()
-    worker = _Worker(config, context.get_world_rank(), context.get_world_size())
     try:
-        worker.serve()
+        _Worker(config, context.get_world_rank(), context.get_world_size()).serve()
     finally:
         line.close()
 

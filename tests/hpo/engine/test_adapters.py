@@ -12,7 +12,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import TrialScheduler
 
-from hpo.engine.adapters import ScheduleAdapter, SearchAdapter, _drop_ended
+from hpo.engine.adapters import ScheduleAdapter, _drop_ended
 from hpo.engine.messages import Report, SavedCheckpoint
 from hpo.trial import Action
 
@@ -67,15 +67,6 @@ class Book:
 
     def preempt(self, number: int, **data: object) -> None:
         self.preempted.append(number)
-
-
-def test_a_study_without_a_trial_at_work_hears_what_is_asked_of_it() -> None:
-    """Tune asks for the next trial then, and nothing else, for up to ten minutes."""
-    heard: list[str] = []
-    SearchAdapter(Book(), {}, lambda: 0, lambda: heard.append("poll")).suggest("a")  # type: ignore[arg-type]
-    assert heard == ["poll"]
-    SearchAdapter(Book(3), {}, lambda: 0, lambda: heard.append("poll")).suggest("a")  # type: ignore[arg-type]
-    assert heard == ["poll"]
 
 
 @pytest.mark.parametrize(

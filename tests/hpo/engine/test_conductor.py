@@ -134,6 +134,20 @@ def test_the_trial_of_a_group_that_has_ended_for_good_goes_on_in_another() -> No
     assert other.assignment.job == lease.job
 
 
+def test_what_a_lost_group_was_at_goes_on_elsewhere_before_it_is_back() -> None:
+    play = Play()
+    lease, old = at_work(play)
+    free = play.worker(1)
+    free.next()
+    play.conductor.group_lost(0)
+    assert free.assignment.job == lease.job
+    assert old.report(1) is False
+    play.conductor.group_lost(7)  # one that never started
+    back = play.worker(0)
+    back.next()
+    assert back.waits
+
+
 def test_a_free_group_takes_at_once_what_a_lost_one_was_at() -> None:
     play = Play()
     lease, _ = at_work(play)
@@ -267,6 +281,29 @@ def test_all_ranks_of_a_group_take_the_same_trial_and_wait_for_the_same_decision
     assert second.waits
     lease.goes_on(1)
     assert (first.answer, second.answer) == (True, True)
+
+
+def test_a_cancel_between_two_ranks_reports_of_a_step_stops_both_at_the_next_one() -> None:
+    play = Play(world_size=2)
+    lease, (first, second) = all_at_work(play)
+    first.report(5)
+    lease.goes_on(5)
+    assert first.answer is True, "it is in step 6, and waits for the other in a collective operation"
+    play.conductor.cancel(lease.job)
+    assert second.report(5) is True
+    assert second.report(6) is False
+    assert first.report(6) is False
+
+
+def test_a_cancelled_trial_that_trains_steps_again_after_a_loss_leaves_at_once() -> None:
+    play = Play()
+    lease, worker = at_work(play)
+    worker.report(1)
+    lease.goes_on(1)
+    worker = play.worker()
+    worker.next()
+    play.conductor.cancel(lease.job)
+    assert worker.report(1) is False
 
 
 def test_the_next_trial_waits_until_all_ranks_have_left_the_last() -> None:

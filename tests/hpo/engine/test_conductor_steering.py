@@ -73,6 +73,29 @@ def test_a_busy_group_goes_home_when_it_is_free_before_it_takes_another_trial() 
     assert other.assignment.job == waits.job
 
 
+def test_a_group_that_ends_for_good_is_one_of_those_that_were_to_go_home() -> None:
+    play = Play()
+    worker = play.worker()
+    other = play.worker(1)
+    first, second = play.lease(0), play.lease(1)
+    worker.next()
+    other.next()
+    play.conductor.retire(1)
+    play.conductor.group_ended(1)
+    play.conductor.cancel(first.job)
+    worker.report(1)
+    worker.leave()
+    worker.next()
+    assert worker.assignment.job == second.job, "it is the only one left"
+
+
+def test_a_group_that_never_started_is_one_of_those_that_were_to_go_home_too() -> None:
+    play = Play()
+    play.conductor.retire(1)
+    play.conductor.group_ended(1)
+    assert free(play, 0).waits
+
+
 def test_all_ranks_of_a_group_go_home_together() -> None:
     play = Play(world_size=2)
     first, second = play.group()

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import pytest
+
 from hpo.engine.exchange import Exchange
 from hpo.engine.line import Line
 from hpo.engine.messages import Assignment, Ended, Hello, Left, Next, Report, Reported, Request
@@ -64,6 +66,14 @@ def train(line: Line, steps: int, done: list[int]) -> None:
                 return
     finally:
         line.close()
+
+
+@pytest.fixture(autouse=True)
+def killed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The actors that were ended."""
+    actors: list[Any] = []
+    monkeypatch.setattr("hpo.engine.exchange.ray.kill", actors.append)
+    return actors
 
 
 def turn_until(exchange: Exchange, condition: Any) -> None:
@@ -131,6 +141,21 @@ def test_a_group_that_is_lost_comes_back_and_goes_on() -> None:
     assert report.requeued == 1
     exchange.conductor.close()
     turn_until(exchange, lambda: done == [0] and not exchange._actors)
+
+
+def test_a_worker_that_lives_and_can_not_be_reached_is_ended(killed: list[Any]) -> None:
+    """Ray Train would find it well, and its training would wait for ever."""
+    exchange = Exchange(world_size=1, max_losses=1)
+    actor = Actor()
+    exchange.connect(0, [actor])
+    started(train, actor.line, 1, [])
+    turn_until(exchange, lambda: exchange.conductor.ready_groups() == (1, None))
+    actor.is_lost = True  # its next call fails
+    job = exchange.conductor.assign(0, {})
+    exchange.conductor.advance(job, 0, print)
+    turn_until(exchange, lambda: killed)
+    assert killed == [actor]
+    assert exchange._actors == {}
 
 
 def test_a_group_that_has_ended_for_good_gives_its_trial_away() -> None:

@@ -1,4 +1,4 @@
-"""What a group's trainer rests on in Ray Train, whose controller, worker group and callbacks are internal to it."""
+"""What a group's trainer rests on in Ray Train, whose controller and callbacks are internal to it."""
 
 from __future__ import annotations
 
@@ -11,32 +11,23 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.callbacks.state_manager import StateManagerCallback
-from ray.train.v2._internal.execution.checkpoint.sync_actor import SynchronizationActor
+from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.failure_handling import FailureDecision, create_failure_policy
 from ray.train.v2._internal.execution.scaling_policy import ResizeDecision
-from ray.train.v2._internal.execution.worker_group import WorkerGroup, state, worker_group
-from ray.train.v2._internal.execution.worker_group.worker import RayTrainWorker
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2._internal.state.state_manager import TrainStateManager
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
-from hpo.engine.trainer import (
-    GroupTrainer,
-    _Connecting,
-    _Controller,
-    _Shown,
-    _Size,
-    _UntilOver,
-    _Workers,
-)
+from hpo.engine.trainer import GroupTrainer, _Controller, _Shown, _Size, _UntilOver
+from hpo.engine.warm_group import Connecting, Leader, Workers
 
 
 def a_trainer() -> GroupTrainer:
     return GroupTrainer(
         print,
-        connect=print,
-        is_over=lambda: False,
+        leader=create_autospec(Leader, instance=True),
         scaling_config=ScalingConfig(num_workers=1),
         run_config=RunConfig(name="x"),
     )
@@ -54,7 +45,7 @@ def test_a_group_starts_neither_of_two_actors(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(DataParallelTrainer, "_create_default_callbacks", lambda self: made)
     *left, connecting = a_trainer()._create_default_callbacks()
     assert left == kept
-    assert isinstance(connecting, _Connecting)
+    assert isinstance(connecting, Connecting)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray's own data sets
@@ -101,18 +92,7 @@ def test_the_dashboard_is_told_whose_life_the_run_shares(monkeypatch: pytest.Mon
 
 def test_the_controller_makes_our_worker_group() -> None:
     assert "self.worker_group_cls.create(" in inspect.getsource(TrainController._start_worker_group)
-    assert _Controller.worker_group_cls is _Workers
-
-
-def test_the_context_of_a_worker_is_what_ray_train_gives_it_but_for_the_controller() -> None:
-    """Ours is a copy of its method: where that one changes, so must ours."""
-    theirs = inspect.getsource(WorkerGroup._init_train_context_on_workers)
-    ours = inspect.getsource(_Workers._init_train_context_on_workers)
-    given = [name for name in inspect.signature(RayTrainWorker.init_train_context).parameters if name != "self"]
-    for name in [name for name in given if f"{name}=" in theirs]:
-        assert f"{name}=" in ours, name
-    assert "_decorate_worker_log_file_paths(workers)" in theirs
-    assert theirs.count(".remote(") == 1
+    assert _Controller.worker_group_cls is Workers
 
 
 def test_a_fixed_size_asks_no_actor_for_resources(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,27 +110,6 @@ def test_a_fixed_size_asks_no_actor_for_resources(monkeypatch: pytest.MonkeyPatc
     size.before_controller_abort()
 
 
-def test_workers_are_made_as_ray_train_makes_them_but_take_several_calls() -> None:
-    """Ours is a copy of its method: where that one changes, so must ours."""
-    theirs = inspect.getsource(WorkerGroup._create_workers)
-    made = theirs[theirs.index("runtime_env = self") :]
-    for part in (
-        "self._get_worker_runtime_env(",
-        "custom_runtime_env=self._train_run_context.run_config.worker_runtime_env",
-        "**bundle_to_remote_args(resources_per_worker)",
-        ")(self._worker_cls)",
-        "placement_group=placement_group, placement_group_bundle_index=i",
-        "actor.get_metadata.remote() for actor in actors",
-        "WorkerGroup._assign_worker_ranks(",
-        "Worker(actor, meta, resources_per_worker, placement_group_bundle_index=idx)",
-    ):
-        assert part in made, part
-    assert made.count(".remote(") == 3, "one of them is ray.remote"
-    assert "replica_group_size=1 if self._manages_replica_groups else None" in inspect.getsource(
-        WorkerGroup._start_impl
-    )
-
-
 def test_a_group_that_is_needed_no_more_does_not_come_back() -> None:
     over = [False]
     lost = WorkerGroupError("lost", {0: RuntimeError("killed")})
@@ -160,20 +119,13 @@ def test_a_group_that_is_needed_no_more_does_not_come_back() -> None:
     assert policy.make_decision(lost) is FailureDecision.RAISE
 
 
-def test_a_group_of_one_meets_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray Train's own has these methods with these arguments; it is made and ended by these names."""
-    theirs = SynchronizationActor.__ray_metadata__.modified_class.broadcast_from_rank_zero
-    assert "data" in inspect.signature(theirs).parameters
-    monkeypatch.setattr("hpo.engine.trainer.ray.put", lambda value: ("put", value))
-    monkeypatch.setattr(
-        "hpo.engine.trainer.worker_group.SynchronizationActor._theirs", types.SimpleNamespace(options=dict)
-    )
-    assert "sync_actor = SynchronizationActor.options(" in inspect.getsource(WorkerGroup._start_impl)
-    worker_group.SynchronizationActor.needed_by(1)
-    alone = worker_group.SynchronizationActor.options(label_selector={}).remote(timeout_s=1.0)
-    brought = alone.broadcast_from_rank_zero.remote(world_rank=0, world_size=1, data="mine", relaxable=True)
-    assert brought == ("put", "mine")
-    assert "_shutdown_sync_actor(self.sync_actor)" in inspect.getsource(state.WorkerGroupState.shutdown)
-    state._shutdown_sync_actor(alone)
-    worker_group.SynchronizationActor.needed_by(2)
-    assert worker_group.SynchronizationActor.options(label_selector={}) == {"label_selector": {}}, "Ray Train's own"
+def test_a_group_waits_for_room_as_long_as_others_train() -> None:
+    over = [False]
+    config = FailureConfig(max_failures=1000, controller_failure_limit=3)
+    policy = _UntilOver(create_failure_policy(config), lambda: over[0])
+    no_room = ControllerError(WorkerGroupStartupTimeoutError(num_workers=1))
+    assert {policy.make_decision(no_room) for _ in range(20)} == {FailureDecision.RETRY}
+    broken = ControllerError(WorkerGroupStartupFailedError("no"))
+    assert [policy.make_decision(broken) for _ in range(4)] == [FailureDecision.RETRY] * 3 + [FailureDecision.RAISE]
+    over[0] = True
+    assert policy.make_decision(no_room) is FailureDecision.RAISE

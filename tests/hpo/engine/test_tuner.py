@@ -9,6 +9,7 @@ import inspect
 import re
 import types
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,14 @@ class Workers:
         self._given: list[tuple[Caller, object]] = []
         self._at: dict[Caller, tuple[Assignment, int]] = {}
         self._turns: Counter[Caller] = Counter()
+        self._greeted: set[Caller] = set()
         self.most_at_once = 0
-        for group in range(num_groups):
+        self.home = 0
+        """Groups that were sent home."""
+        self.start(range(num_groups))
+
+    def start(self, groups: Iterable[int]) -> None:
+        for group in groups:
             self._ask(Caller(group, self.conductor.begin(group), 0), Hello())
 
     def _send(self, caller: Caller, answer: object) -> None:
@@ -69,7 +76,11 @@ class Workers:
         if isinstance(answer, Assignment):
             assignment, step = answer, int(answer.checkpoint or 0)
             self._turns[caller] = answer.turn
+        elif answer is None and caller in self._greeted:
+            self.home += 1
+            return
         elif assignment is None or answer is None:
+            self._greeted.add(caller)
             self._ask(caller, Next(self._turns[caller]))
             return
         elif answer is False:  # it must leave, or has left
@@ -98,7 +109,7 @@ def search(spec: StudySpec, folder: Path, *, groups: int = 3, fails: frozenset[i
         assert next(turns, None) is not None, "it does not come to its end"
 
     tune(
-        SearchAdapter(ledger, {}, lambda: groups, poll),
+        SearchAdapter(ledger, {}, lambda: groups),
         ScheduleAdapter(ledger, workers.conductor.cancel, poll, lambda: groups),
         leases,
         folder / "tune",
@@ -141,6 +152,31 @@ def test_a_trial_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     assert {number for number, state in last.items() if state is TrialState.FAILED} == {4, 7}
     assert len(last) == 12
     assert [row.kind for row in rows if isinstance(row, Event) and row.kind == "trial.failed"] == ["trial.failed"] * 2
+
+
+def test_a_study_that_may_train_nothing_lets_its_groups_go_and_hears_when_it_may_again(tmp_path: Path) -> None:
+    rows: list[Row] = []
+    given = spec({"algorithm": "fifo"})
+    searcher, scheduler = registry.pair(given)
+    ledger = Ledger(given, searcher, scheduler, write=rows.extend, drop_checkpoint=print)
+    workers, groups, polls = Workers(3), [3], [0]
+
+    def poll() -> None:
+        polls[0] += 1
+        assert polls[0] < 10_000, "it does not come to its end"
+        if groups == [3] and ledger.progress.steps > 10:
+            groups[0] = 0
+            workers.conductor.retire(3)
+            schedule.preempt(0)
+        elif groups == [0] and workers.home == 3:
+            groups[0] = 2
+            workers.start(range(3, 5))
+
+    schedule = ScheduleAdapter(ledger, workers.conductor.cancel, poll, lambda: groups[0])
+    leases = Leases(workers.conductor, workers.turn, TrialLease)
+    tune(SearchAdapter(ledger, {}, lambda: groups[0]), schedule, leases, tmp_path / "tune")
+    assert workers.home == 3
+    assert ledger.is_done
 
 
 def test_tune_uses_no_more_of_its_manager_of_actors_than_leases_have() -> None:
