@@ -74,6 +74,11 @@ class Orders:
             self.ending = ending
             self._ledger.progress.finish_reason = ending.message
 
+    def await_storage(self, number: int, why: str) -> None:
+        """A trial couldn't store its checkpoint, or read one. The others would fail the same way: all of them wait."""
+        self._ledger.preempt(number)
+        self.end(Ending(Verb.PAUSE, f"trial {number}: {why}"))
+
     def abandon(self, why: str) -> None:
         """This driver can't go on, but another one can: nothing of the study is ended."""
         self._is_abandoned = True

@@ -15,9 +15,7 @@ from ray.tune.search import Searcher as TuneSearcher
 
 from hpo.engine.messages import Report
 from hpo.ledger import Ledger
-from hpo.orders import Ending
 from hpo.spec import ParamValue
-from hpo.steering import Verb
 from hpo.trial import Action, FailureCause
 
 
@@ -162,9 +160,7 @@ class ScheduleAdapter(TrialScheduler):
             return  # a leg that was ended by our own answer
         cause = result.get("cause")
         if cause == FailureCause.STORAGE:
-            # Other trials would fail the same way: all of them wait until there is room.
-            self._ledger.preempt(number)
-            self._ledger.orders.end(Ending(Verb.PAUSE, f"trial {number}: {result.get('message')}"))
+            self._ledger.orders.await_storage(number, str(result.get("message")))
         elif cause is not None:
             self._ledger.failed(number, FailureCause(cause), result.get("message") or "")
         else:

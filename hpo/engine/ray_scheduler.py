@@ -218,7 +218,10 @@ class RayScheduleAdapter(ScheduleAdapter):
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
         number = self._numbers[trial.trial_id]
         cause = result.get("cause")
-        if cause is not None:
+        if cause == FailureCause.STORAGE:
+            if number in self._ledger.trials:
+                self._ledger.orders.await_storage(number, str(result.get("message")))
+        elif cause is not None:
             self._ledger.failed(number, FailureCause(cause), result.get("message") or "")
         elif "cause" in result:
             self._ledger.returned(number)

@@ -75,8 +75,9 @@ def report(outcomes: list[Outcome], runs: int) -> str:
     about = f"""A victim is killed (SIGKILL) at a seeded occurrence of a moment in a study by population-based training
 on two Ray nodes; what doesn't come back by itself is started anew. *All holds*: the study has succeeded, every step is
 recorded once and none is missing, the budget is exact, a replay came out as recorded, and no process, placement group
-or checkpoint is left that nobody needs. *Recovery* is from when the replacement could run to the next step recorded
-(at most {RECOVERY_SECONDS:g} s)."""
+or checkpoint is left that nobody needs. A *trial actor* is the worker that leads a trial, writes its checkpoints and
+whose reports count, a *worker* another one of its group; those studies have two workers a trial. *Recovery* is from
+when the replacement could run to the next step recorded (at most {RECOVERY_SECONDS:g} s)."""
     figures = {"runs": len(outcomes), "all_hold": good, "max_recovery_s": max(e.recovery_seconds for e in outcomes)}
     said = table.provenance(f"`make chaos`, runs a cell: {runs}")
     parts = ["# chaos", said, about, table.markdown(rows), f"`{json.dumps(figures)}`"]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from integration.conftest import ROOT, TRAINABLES, Runner
@@ -47,11 +48,20 @@ def small_disk(runner: Runner) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_study_on_a_full_disk_pauses_and_goes_on_once_there_is_room(runner: Runner, small_disk: Path) -> None:
+RAYS_OWN = {"algorithm": "ray:MedianStoppingRule", "options": {"grace_period": STEPS}}
+
+
+@pytest.mark.parametrize(
+    "scheduler", [{"algorithm": "fifo"}, pytest.param(RAYS_OWN, marks=pytest.mark.long)], ids=["ours", "Ray's own"]
+)
+def test_a_study_on_a_full_disk_pauses_and_goes_on_once_there_is_room(
+    runner: Runner, small_disk: Path, scheduler: dict[str, Any]
+) -> None:
     filler = small_disk / "filler"
     finished = runner.run(
         trainable="heavy:fills",
         budget={"trials": 2, "steps_per_trial": STEPS},
+        scheduler=scheduler,
         fixed={"num_bytes": 1_000_000, "filler": str(filler), "full_at": FULL_AT, "once": str(runner.folder / "once")},
     )
     assert finished.study.state is StudyState.PAUSED, finished.output

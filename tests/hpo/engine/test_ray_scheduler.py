@@ -13,6 +13,7 @@ from hpo import specfile
 from hpo.engine import ray_scheduler
 from hpo.ray_names import KNOWN
 from hpo.spec import StudySpec
+from hpo.tenure import pause
 from hpo.trial import Checkpoint, Decision, Event, Measurement, Params, TrialState
 from tests.hpo.engine.tune_bench import Bench
 
@@ -246,6 +247,27 @@ def test_after_a_restart_trials_go_on_and_nothing_counts_twice(name: str, tmp_pa
     assert [trial.number for trial in bench.final] == list(range(8))
     assert all(trial.state.is_final for trial in bench.final)
     assert bench.ledger.progress.steps == len(measured)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_storage_that_fails_pauses_the_study_and_fails_no_trial(name: str, tmp_path: Path) -> None:
+    """As under a scheduler of ours; the driver that `resume` starts goes on where the trials stood."""
+    study, folders = spec(name, trials=4), [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+    bench = Bench(study, loss, folders[0], fails=[(number, 2) for number in range(4)], cause="storage")
+    while not bench.ledger.progress.is_over:
+        assert bench.turn()
+    assert bench.ledger.orders.is_pausing
+    assert str(bench.ledger.progress.finish_reason).endswith(": it fails")
+    pause(bench.ledger)
+    assert {trial.state for trial in bench.final} <= {TrialState.PAUSED, TrialState.COMPLETED, TrialState.STOPPED}
+    again = Bench(study, loss, folders[1], history=[row for row in bench.rows if row not in bench.dropped]).run()
+    assert again.ledger.progress.error is None
+    assert kinds(again)["trial.failed"] == 0
+    assert all(trial.state.is_final for trial in again.final)
+    measured = [(row.trial, row.generation, row.step) for row in again.of(Measurement)]
+    assert len(set(measured)) == len(measured)
 
 
 def test_an_inherited_checkpoint_that_the_donor_left_behind_outlives_the_driver(tmp_path: Path) -> None:

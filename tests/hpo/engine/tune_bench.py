@@ -30,15 +30,16 @@ Loss = Callable[[Params, int], float]
 class Bench:
     """Runs a study to its end, one report after the other in a random order. It is Tune's controller, too.
 
-    A trial `t` raises at its step `s` where `fails` holds (t, s). Every `every` steps there is a checkpoint.
+    A trial `t` fails at its step `s` where `fails` holds (t, s), for `cause`. Every `every` steps there is a
+    checkpoint.
     """
 
     def __init__(
         self, spec: StudySpec, loss: Loss, folder: Path, *, groups: int = 2, seed: int = 0, every: int = 1,
-        fails: Iterable[tuple[int, int]] = (), history: Iterable[Row] = (),
+        fails: Iterable[tuple[int, int]] = (), cause: str = "error", history: Iterable[Row] = (),
     ) -> None:  # fmt: skip
         self.spec, self.loss, self.folder, self.groups, self.every = spec, loss, folder, groups, every
-        self.fails = set(fails)
+        self.fails, self.cause = set(fails), cause
         self.rng = random.Random(seed)
         self.rows: list[Row] = list(history)
         self.dropped: list[Checkpoint] = []
@@ -129,7 +130,7 @@ class Bench:
         self.at[trial] = step = self.at[trial] + 1
         result: dict[str, Any] = {"job": leg.number, "began_at": 0.0}
         if (leg.start.trial, step) in self.fails:
-            self.results[trial] = {**result, "done": True, "cause": "error", "message": "it fails"}
+            self.results[trial] = {**result, "done": True, "cause": self.cause, "message": "it fails"}
             self.stop_trial(trial)
             return
         saved = None
