@@ -34,11 +34,15 @@ def show(records: Sequence[Record], options: Namespace) -> None:
     name = "search_ablations" if options.ablations else "search"
     sections, figures, comparisons = [], {}, []
     for workers in options.workers:
-        comparison = compared(records, options.policies, workers)
+        apart = () if options.ablations else begun(records, options.policies, workers)
+        comparison = compared(records, [each for each in options.policies if each not in apart], workers)
         if comparison is None:
             continue
         comparisons.append(comparison)
         text, found = ablations(comparison) if options.ablations else section(comparison)
+        for policy in apart:
+            more, found[policy] = alone(Comparison(records, (OURS, policy), workers), policy)
+            text = f"{text}\n\n{more}"
         sections.append(text)
         figures[str(workers)] = found
     if not comparisons:
@@ -55,6 +59,17 @@ def show(records: Sequence[Record], options: Namespace) -> None:
             text = text.replace("\n\n## ", f"\n\n![regret against time]({name}.svg)\n\n## ", 1)
         (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
     print(json.dumps(figures), flush=True)
+
+
+def begun(records: Sequence[Record], policies: Sequence[str], workers: int) -> tuple[str, ...]:
+    """The policies of which less than nine tenths as many runs are finished as of others. They stand apart: a table
+    holds only what all of its policies have finished."""
+    counts = {
+        policy: sum(record.key.policy == policy and record.key.workers == workers for record in records)
+        for policy in policies
+    }
+    most = max(counts.values())
+    return tuple(policy for policy, count in counts.items() if 0 < count < 0.9 * most and policy != OURS)
 
 
 def compared(records: Sequence[Record], policies: Sequence[str], workers: int) -> Comparison | None:
@@ -103,6 +118,19 @@ def section(comparison: Comparison) -> tuple[str, dict[str, Any]]:
         for policy, found in versus.items():
             figures[policy].update(found)
     return "\n\n".join(parts), figures
+
+
+def alone(comparison: Comparison, policy: str) -> tuple[str, dict[str, Any]]:
+    """A policy against ours, on what it has finished."""
+    text, versus = against_ours(comparison, [policy])
+    tasks = len(comparison.tasks)
+    regrets = analysis.estimates(comparison.log_regrets, geometric=True)
+    ends = ", ".join(f"`{name}` {regrets[comparison.place(name)][-1]}" for name in (OURS, policy))
+    about = (
+        f"`{policy}` against `{OURS}` alone, on the {comparison.num_runs} runs on {tasks} tasks that it has finished. "
+        f"Final regrets there: {ends}."
+    )
+    return f"{about}\n\n{text}", {**versus[policy], "runs": comparison.num_runs}
 
 
 def against_ours(comparison: Comparison, policies: Sequence[str]) -> tuple[str, dict[str, dict[str, Any]]]:

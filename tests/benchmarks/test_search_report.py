@@ -131,6 +131,16 @@ def test_the_report_orders_by_final_rank_and_keeps_all_figures(comparison, tmp_p
     assert "<svg" in (tmp_path / "search.svg").read_text()
 
 
+def test_a_policy_that_has_only_begun_stands_apart(tmp_path, capsys):
+    begun = record("smac", "a", 0, (0.05, 0.04))
+    report.show([*HAND_MADE, begun], options(tmp_path, "--policies", "genetic,tpe,random,smac"))
+    text, figures = capsys.readouterr().out.rsplit("\n", 2)[:2]
+    assert "2 tasks × 1 to 2 seeds" in text
+    assert "`smac` against `genetic` alone, on the 1 runs on 1 tasks that it has finished" in text
+    assert json.loads(figures)["4"]["smac"]["regret_ratio"] == 4.0  # .04 to .01
+    assert "smac" not in text.split("Against `genetic`")[0]
+
+
 def test_ablations_have_a_table_of_their_own(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     report.show(HAND_MADE, options(tmp_path, "--policies", "genetic,tpe", "--ablations", "--save"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.search import records, run_files, versions
+from benchmarks.search import records, run_files, sized_runs, versions
 from benchmarks.search.cluster import Run
 from benchmarks.search.policies import POLICIES
 from benchmarks.search.records import Record, RunKey
@@ -79,7 +79,7 @@ class TestKept:
             records.keep([record("random", 0, end=end)], kept)
         assert [each.run.curve[-1][1] for each in records.read(kept).values()] == [0.25]
 
-    @pytest.mark.parametrize("rooms", [records])
+    @pytest.mark.parametrize("rooms", [records, sized_runs])
     def test_those_of_the_saved_tables_can_be_read(self, rooms):
         found = rooms.read(rooms.KEPT)
         assert found

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from hpo.genetic.gaussian_process import GaussianProcess, Inputs
+from hpo.genetic.gaussian_process import FAR, GaussianProcess, Inputs, _kernel
 from hpo.genetic.variation import Genes
 
 MIXED = Genes(np.array([0, 0, 3, 5]), np.array([False, False, True, False]))
@@ -30,6 +30,35 @@ def test_the_gradient_is_that_of_the_likelihood() -> None:
     _, gradient = process._negative_log_posterior(theta, features, rungs, scores)
     numeric = approx_fprime(theta, lambda t: process._negative_log_posterior(t, features, rungs, scores)[0], 1e-6)
     assert gradient == pytest.approx(numeric, abs=1e-3)
+
+
+class TestKernel:
+    def test_its_slope_is_its_derivative(self) -> None:
+        squares = np.linspace(0.01, 100.0, 50)
+        _, slope = _kernel(squares)
+        step = 1e-5
+        numeric = (_kernel(squares + step)[0] - _kernel(squares - step)[0]) / (2 * step)
+        assert slope == pytest.approx(-2 * numeric, rel=1e-5)
+
+    def test_half_of_it_reaches_far(self) -> None:
+        """At no distance it is 1; at three short lengths the short half has all but gone, the long one hasn't."""
+        assert _kernel(np.zeros(1))[0][0] == 1.0
+        assert 0.3 < _kernel(np.array([9.0]))[0][0] < 0.5
+        assert _kernel(np.array([(3 * FAR) ** 2]))[0][0] < 0.02
+
+
+def test_hills_are_learnt_in_several_dimensions() -> None:
+    """Two waves across each of three numbers, among six: what is held out comes in about the right order."""
+    genes = Genes(np.zeros(6, dtype=np.int64), np.zeros(6, dtype=bool))
+    rng = np.random.default_rng(0)
+    points, rungs = rng.random((260, 6)), np.zeros(260, dtype=np.intp)
+    truth = np.sin(2 * np.pi * 1.5 * points[:, :3]).sum(axis=1)
+    scores = (truth - truth.mean()) / truth.std()
+    process = GaussianProcess(Inputs.of(genes, 1))
+    for count in (100, 160, 200):
+        process.fit(points[:count], rungs[:count], scores[:count], rng)
+    found = process.predict(points[200:], rungs[200:])
+    assert np.corrcoef(found, scores[200:])[0, 1] > 0.9
 
 
 NONE = np.empty((0, 4))
