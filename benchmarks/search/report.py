@@ -43,6 +43,9 @@ def show(records: Sequence[Record], options: Namespace) -> None:
         for policy in apart:
             more, found[policy] = alone(Comparison(records, (OURS, policy), workers), policy)
             text = f"{text}\n\n{more}"
+        absent = [each for each in options.policies if each not in (*comparison.policies, *apart)]
+        if absent:
+            text = f"{text}\n\nNot run with {workers} workers: {', '.join(absent)}."
         sections.append(text)
         figures[str(workers)] = found
     if not comparisons:

@@ -111,10 +111,14 @@ class Comparison:
 
     def __init__(self, records: Sequence[Record], policies: Sequence[str], workers: int) -> None:
         self.policies, self.workers = tuple(policies), workers
-        runs = {record.key: record for record in records if record.key.workers == workers}
+        runs = {
+            (record.key.task, record.key.seed, record.key.policy): record
+            for record in records
+            if record.key.workers == workers
+        }
         self.runs: dict[str, list[list[Record]]] = {}
-        for task, seed in sorted({(key.task, key.seed) for key in runs}):
-            found = [runs.get(RunKey(seed, workers, task, policy)) for policy in self.policies]
+        for task, seed in sorted({(task, seed) for task, seed, _ in runs}):
+            found = [runs.get((task, seed, policy)) for policy in self.policies]
             paired = [record for record in found if record is not None]
             if len(paired) == len(self.policies):
                 self.runs.setdefault(task, []).append(paired)

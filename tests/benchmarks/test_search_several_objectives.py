@@ -137,7 +137,8 @@ def test_genetic_search_tries_better_ones_than_random_search(table):
 
 
 def record(policy, seed, end, task=TASK):
-    return Record(RunKey(seed, 4, task, policy), ((0.05, end / 2), (0.5, end)), ((0.05, end),), 10, 0.1)
+    key = RunKey(seed, 4, task, policy, "of some code")
+    return Record(key, ((0.05, end / 2), (0.5, end)), ((0.05, end),), 10, 0.1)
 
 
 def test_finished_runs_are_kept_and_not_run_again(tmp_path, monkeypatch):
@@ -148,7 +149,7 @@ def test_finished_runs_are_kept_and_not_run_again(tmp_path, monkeypatch):
         return record(key.policy, key.seed, 0.9)
 
     monkeypatch.setattr(several_objectives, "perform", counted)
-    keys = [RunKey(seed, 4, TASK, "random") for seed in range(3)]
+    keys = [RunKey(seed, 4, TASK, "random", "of some code") for seed in range(3)]
     append(out, record("random", 1, 0.8))
     run(keys, out)
     run(keys, out)
