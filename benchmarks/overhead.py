@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2, help="turns of ours and plain")
     given = parser.parse_args()
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # verbose=0 alone still prints a table
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # for plain Tune, too: ours sets it by itself
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # plain Tune writes no files either
     with tempfile.TemporaryDirectory(prefix="hpo-bench-") as name:
         found = measure(given, Path(name))
     rows: list[dict[str, Any]] = []

@@ -145,7 +145,6 @@ def main(arguments: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the study ends in order, through `interrupted`
     try:
         url, storage = os.environ["HPO_DATABASE_URL"], address(os.environ["HPO_STORAGE"])
         places = Places.of(os.environ)

@@ -125,9 +125,6 @@ def _cluster(settings: Settings) -> Iterator[dict[str, str]]:
 @contextlib.contextmanager
 def _interruptible(stop: threading.Event) -> Iterator[None]:
     """SIGINT and SIGTERM end the study in order; a second one ends the process."""
-    import os
-
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
 
     def ask(number: int, frame: object) -> None:
         if stop.is_set():

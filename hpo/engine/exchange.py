@@ -31,7 +31,7 @@ class Exchange:
 
     # -- any thread ---------------------------------------------------------------------------------------
     def connect(self, group: int, actors: Sequence[Any]) -> None:
-        """A group has these workers from now on, by rank; each has a method `exchange` (see `trainer.py`)."""
+        """A group has these workers from now on, by rank; each has a method `exchange` (see `warm_group.py`)."""
         self._arrived.put(lambda: self._begin(group, actors))
 
     def disconnect(self, group: int) -> None:

@@ -162,11 +162,11 @@ class Leases:
 
     def remove_actor(self, tracked_actor: TrackedActor, kill: bool = False, stop_future: Any = None) -> bool:
         """Whether there was one that had started."""
-        held = self._held.pop(tracked_actor, None)
+        held = self._held.get(tracked_actor)
         if held is None:
             return False
-        held.on_result = None
-        self._due = deque(entry for entry in self._due if entry[0] != tracked_actor)
+        self.clear_actor_task_futures(tracked_actor)
+        del self._held[tracked_actor]
         if held.lease.job is not None:
             self._conductor.cancel(held.lease.job)
 
