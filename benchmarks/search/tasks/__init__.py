@@ -1,7 +1,8 @@
 """The benchmark's tasks by name: `family-instance`, such as `lcbench-167168`.
 
-PUBLIC tasks are what the report is about. An algorithm may be tuned on DEVELOPMENT tasks and on no others. Any other
-instance of a family is a task too. A new family is a class (see `protocol.Task`) and a line in FAMILIES.
+PUBLIC tasks are what the report is about. An algorithm may be tuned on DEVELOPMENT tasks and on no others. HELD_OUT
+ones were drawn at random from the rest, to see how it does on what it was not chosen by. Any other instance of a family
+is a task too. A new family is a class (see `protocol.Task`) and a line in FAMILIES.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from benchmarks.search.tasks.synthetic import CountingOnes, Hartmann
 from benchmarks.search.tasks.tables import Table
 from benchmarks.search.tasks.yahpo import Surrogate
 
-__all__ = ["DEVELOPMENT", "FAMILIES", "PUBLIC", "MissingDataError", "Task", "make"]
+__all__ = ["DEVELOPMENT", "FAMILIES", "HELD_OUT", "PUBLIC", "MissingDataError", "Task", "make"]
 
 FAMILIES: dict[str, Callable[[str], Task]] = {
     "lcbench": lambda instance: Surrogate("lcbench", instance),
@@ -52,6 +53,32 @@ DEVELOPMENT = (
     "mfh6-bad",
     "countones-4+4",
     "digits-mlp",
+    "lcbench-126029",
+    "lcbench-168329",
+    "lcbench-168331",
+    "lcbench-168910",
+    "rbv2_xgboost-12",
+    "rbv2_xgboost-181",
+    "rbv2_xgboost-470",
+    "rbv2_xgboost-41156",
+    "rbv2_rpart-23",
+)
+HELD_OUT = (
+    "lcbench-146212",
+    "lcbench-167184",
+    "lcbench-167185",
+    "lcbench-189865",
+    "rbv2_xgboost-54",
+    "rbv2_xgboost-1476",
+    "rbv2_xgboost-1480",
+    "rbv2_xgboost-40975",
+    "rbv2_rpart-18",
+    "rbv2_rpart-31",
+    "nasbench201-imagenet",
+    "hpolib-naval_propulsion",
+    "hpolib-parkinsons_telemonitoring",
+    "hpobench-kc1",
+    "hpobench-segment",
 )
 
 
