@@ -14,7 +14,7 @@ from hpo.genetic.archive import Archive
 from hpo.genetic.selection import Floats, Ints, normal_scores
 
 OPTIMISM = 3.0
-"""The mean of kappa: with 1, searches with few workers stayed in the first good place that they found."""
+"""The mean of kappa: with 1, long searches could stay in the first good place that they found."""
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
